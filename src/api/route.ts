@@ -1,0 +1,95 @@
+/** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
+
+import type { Access } from '../auth/access.ts'
+import type { Identity } from '../crypto/identity.ts'
+import type { Deadline } from '../deadline.ts'
+import type { KeyService } from '../keys/service.ts'
+import type { AuditLog } from '../telemetry/audit.ts'
+import type { ErrorLog } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { EventStream } from '../telemetry/stream.ts'
+
+/** What a call means, in every dialect: labels metrics. */
+export type Operation =
+  | 'version' | 'ready' | 'status' | 'metrics' | 'api'
+  | 'key:create' | 'key:import' | 'key:describe' | 'key:delete' | 'key:list'
+  | 'key:generate' | 'key:encrypt' | 'key:decrypt' | 'key:hmac'
+  | 'policy:describe' | 'policy:read' | 'policy:list'
+  | 'identity:describe' | 'identity:self-describe' | 'identity:list'
+  | 'log:audit' | 'log:error'
+
+export type Method = 'GET' | 'PUT' | 'DELETE'
+
+export interface Reply {
+  readonly status: number
+  /** Content-Type; absent without a body. */
+  readonly type?: string
+  readonly body?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Instead of a body: the answer goes on for as long as the client listens. */
+  readonly stream?: EventStream
+}
+
+/** What the server offers to handlers, one snapshot per configuration. */
+export interface Services {
+  readonly keys: KeyService
+  readonly access: Access
+  readonly metrics: Metrics
+  readonly audit: AuditLog
+  readonly log: ErrorLog
+  /** What `/v1/api` lists. */
+  readonly routes: readonly ServedRoute[]
+}
+
+/** One request, as far as a handler may see it. */
+export interface Call extends Deadline {
+  readonly services: Services
+  /** What stands behind a route's path, decoded; '' where nothing does. */
+  readonly param: string
+  /** Who calls. @throws KesError NO_CERTIFICATE where the route let somebody in without asking. */
+  readonly caller: Identity
+  /** No body came, and none was announced. */
+  readonly hasNoBody: boolean
+  header(name: string): string | undefined
+  /** What was sent; empty unless the route has a `maxBody`. */
+  readonly body: Buffer
+}
+
+/**
+ * A route's path ends in `/` when it takes a parameter.
+ *
+ * `anyone`: a valid certificate is enough to call it. `permitted`: a policy must allow it, or the config lifts
+ * authentication, where the route can do without.
+ */
+export interface Route {
+  readonly operation: Operation
+  /** PUT routes take POST, too. */
+  readonly method: Method
+  readonly path: `/${string}`
+  readonly access: 'anyone' | 'permitted'
+  /** May the config lift authentication? */
+  readonly canSkipAuth?: boolean
+  /** Bytes; absent: a body is not looked at. */
+  readonly maxBody?: number
+  /** Milliseconds; 0 = none. */
+  readonly timeout: number
+  /** The parameter that policies judge instead of the one asked for. */
+  readonly judged?: (param: string) => string
+  handle(call: Call): Reply | Promise<Reply>
+}
+
+/** A route under one configuration. */
+export interface ServedRoute {
+  readonly route: Route
+  readonly skipAuth: boolean
+  readonly timeout: number
+}
+
+export const EMPTY: Reply = { status: 200 }
+
+export const JSON_TYPE = 'application/json'
+
+/** An answer with a JSON body: `body` without the line feed that ends it. */
+export function json(body: string): Reply {
+  return { status: 200, type: JSON_TYPE, body: `${body}\n` }
+}

@@ -1,0 +1,41 @@
+/**
+ * Who is at the other end of a connection: the identity of its client certificate, and only of the first one, whose
+ * key the client has proved to hold (kes-api.md 1). The Go server takes the first certificate that is no CA's,
+ * so that a client can append somebody else's and act as them; this one never looks at another.
+ */
+
+import { DerError, readCertificate } from '../crypto/der.ts'
+import { type Identity, identityOf } from '../crypto/identity.ts'
+
+export interface Peer {
+  readonly identity: Identity
+  /** Milliseconds since 1970. */
+  readonly notBefore: number
+  readonly notAfter: number
+  /** Its key may be used by a TLS client. */
+  readonly clientAuth: boolean
+}
+
+/**
+ * The peer of a client certificate; undefined when it is no client's: a CA's (by basicConstraints, whatever
+ * its key usage), or not a readable certificate.
+ *
+ * @param der the certificate that the client proved to hold the key of
+ */
+export function peerOf(der: Buffer): Peer | undefined {
+  try {
+    const { publicKey, notBefore, notAfter, isCa, clientAuth } = readCertificate(der)
+    return isCa ? undefined : { identity: identityOf(publicKey), notBefore, notAfter, clientAuth }
+  } catch (error) {
+    if (error instanceof DerError) return undefined
+    throw error
+  }
+}
+
+/** Why a certificate is not good now, where `tls.auth: on` asks for it; undefined when it is. */
+export function certificateFault(peer: Peer, now: number): string | undefined {
+  if (now < peer.notBefore) return 'the certificate is not valid yet'
+  if (now > peer.notAfter) return 'the certificate has expired'
+  if (!peer.clientAuth) return 'the certificate is not for TLS clients (extended key usage clientAuth)'
+  return undefined
+}

@@ -1,0 +1,168 @@
+/** `kes server`: runs until SIGTERM or SIGINT. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, networkInterfaces, tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type Config, ConfigError, type Loaded, loadConfig, loadConfigFile, type LoadOptions } from '../config/load.ts'
+import { newCertificate } from '../crypto/certificate.ts'
+import { ApiKey } from '../crypto/identity.ts'
+import { LEVELS } from '../telemetry/log.ts'
+import { KeyStoreError } from '../keystore/keystore.ts'
+import { Server } from '../server/server.ts'
+import { TlsFileError } from '../server/tls.ts'
+import { VERSION } from '../version.ts'
+import { CommandError } from './command.ts'
+
+interface ServerOptions {
+  readonly config?: string
+  readonly addr?: string
+  readonly key?: string
+  readonly cert?: string
+  readonly auth?: 'on' | 'off'
+  readonly dev?: boolean
+  readonly lenient?: boolean
+}
+
+const DEV_LIFETIME = 30 * 24 * 3_600_000
+
+export async function serve(options: ServerOptions): Promise<void> {
+  const { loaded, hints } = options.dev === true ? await devConfig(options) : { loaded: load(options), hints: [] }
+  const { config, warnings } = loaded
+  for (const warning of warnings) say(`Warning: ${warning}`)
+  const server = await start(config)
+  say([...banner(config, server), ...hints].join('\n'))
+  await stopSignal()
+  say('Stopping: running requests may finish.')
+  await server.close()
+}
+
+function load({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Loaded {
+  if (path === undefined) {
+    throw new CommandError('no config: pass --config FILE, or try out a server with --dev')
+  }
+  return checked(() => loadConfigFile(path, loadOptions({ addr, key, cert, auth, lenient })))
+}
+
+type Flags = Partial<Record<'addr' | 'key' | 'cert', string | undefined>> & { auth?: 'on' | 'off' | undefined; lenient?: boolean | undefined }
+
+function loadOptions({ addr, key, cert, auth, lenient }: Flags): LoadOptions {
+  return {
+    lenient: lenient === true,
+    overrides: { address: addr, key, cert, auth: auth === undefined ? undefined : auth === 'on' },
+  }
+}
+
+function checked(read: () => Loaded): Loaded {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw new CommandError(`the config cannot be used:\n${error.findings.map((finding) => `  ${finding}`).join('\n')}`)
+  }
+}
+
+async function start(config: Config): Promise<Server> {
+  try {
+    return await Server.start(config)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE') {
+      throw new CommandError(`port ${config.address.port} is taken: is another server running? Choose another with --addr`)
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+      throw new CommandError(`cannot listen on ${config.address.host}:${config.address.port}: ${(error as Error).message}`)
+    }
+    if (error instanceof KeyStoreError || error instanceof TlsFileError || error instanceof Error) throw new CommandError(error.message)
+    throw error
+  }
+}
+
+/** A server for trying out: nothing of it is kept. */
+async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hints: string[] }> {
+  if (options.config !== undefined) throw new CommandError('--dev needs no config: leave --config out')
+  const admin = ApiKey.generate()
+  const directory = mkdtempSync(join(tmpdir(), 'kes-dev-'))
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+  const files = { key: join(directory, 'server.key'), cert: join(directory, 'server.cert') }
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  const pair = await newCertificate({
+    subject: 'localhost',
+    dns: ['localhost', hostname()],
+    ip: ['127.0.0.1', '::1', ...addresses.filter(({ internal }) => !internal).map(({ address }) => address)],
+    lifetime: DEV_LIFETIME,
+  })
+  writeFileSync(files.key, pair.privateKey, { mode: 0o600 })
+  writeFileSync(files.cert, pair.certificate)
+  const text = `admin: { identity: ${admin.identity} }\nkeystore: { memory: {} }\n`
+  const flags = { ...options, key: options.key ?? files.key, cert: options.cert ?? files.cert }
+  const loaded = checked(() => loadConfig(text, '--dev', loadOptions(flags)))
+  const { port } = loaded.config.address
+  return {
+    loaded,
+    hints: [
+      '',
+      'For trying out only: all keys are lost when the server stops. In another shell:',
+      '',
+      `  export KES_SERVER=https://127.0.0.1:${port}`,
+      `  export KES_API_KEY=${admin.reveal()}`,
+      '',
+      'The certificate is self-signed: clients must skip its verification (-k), or trust',
+      `  ${files.cert}`,
+    ],
+  }
+}
+
+function banner(config: Config, server: Server): string[] {
+  const { policies, cache, log, tls, keystore } = config
+  const { address, port } = server.address
+  const identities = policies.reduce((sum, policy) => sum + policy.identities.length, 0)
+  const rows: [string, string][] = [
+    ['Version', VERSION],
+    ['KeyStore', `${keystore.kind.name}: ${keystore.kind.describe(keystore.settings)}`],
+    ['Endpoints', endpoints(address, port).join('\n')],
+    ['Admin', config.admin ?? 'none'],
+    ['Policies', `${policies.length} (${identities} ${identities === 1 ? 'identity' : 'identities'})`],
+    ['Auth', tls.auth ? 'on: client certificates are verified' : 'off: any well-formed client certificate is accepted; switch verification on with tls.auth: on'],
+    ['Cache', `any ${seconds(cache.any)}, unused ${seconds(cache.unused)}, offline ${seconds(cache.offline)}`],
+    ['Logs', `error ${levelName(log.threshold)}, audit ${log.audit ? 'on' : 'off'}`],
+  ]
+  return rows.flatMap(([name, value]) => value.split('\n').map((line, index) => `${(index === 0 ? name : '').padEnd(12)}${line}`))
+}
+
+function endpoints(address: string, port: number): string[] {
+  const hosts =
+    address === '::' || address === '0.0.0.0'
+      ? Object.values(networkInterfaces())
+          .flatMap((list) => list ?? [])
+          .filter(({ family }) => family === 'IPv4' || address === '::')
+          .filter(({ address: ip }) => !ip.startsWith('fe80:'))
+          .map(({ address: ip }) => ip)
+      : [address]
+  return hosts.map((host) => `https://${host.includes(':') ? `[${host}]` : host}:${port}`)
+}
+
+function levelName(threshold: number): string {
+  if (threshold === Number.POSITIVE_INFINITY) return 'off'
+  const [name] = Object.entries(LEVELS).find(([, level]) => level >= threshold) ?? ['error']
+  return `from level ${name.toLowerCase()} on`
+}
+
+function seconds(millis: number): string {
+  return `${millis / 1000}s`
+}
+
+/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+async function stopSignal(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const stop = (): void => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop)
+      resolve()
+    }
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+  })
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`)
+}

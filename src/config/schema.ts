@@ -1,0 +1,166 @@
+/**
+ * The config file, said once: types, checks, `docs/config.md` and `kes.schema.json` follow from this schema. The
+ * fields, their spelling and their defaults are the Go server's (kes-config.md); ours are marked so.
+ */
+
+import * as v from 'valibot'
+
+import { address, duration, onOff, optional, text } from '../fields.ts'
+import { KEY_STORES } from '../keystore/index.ts'
+import { LEVELS } from '../telemetry/log.ts'
+
+const rules = (what: string) => v.pipe(optional(v.array(text), []), v.description(what))
+
+/** A field of a later release that this one knows by its neutral value only. */
+const only = (value: string, message: string) => v.pipe(text, v.check((given) => given === value, message))
+
+const none = v.pipe(
+  duration,
+  v.check((millis) => millis === 0, 'not available in this release; only 0s is accepted'),
+)
+
+const tls = v.object({
+  key: v.pipe(optional(text, ''), v.description('PEM file with the private key. Required, here or as --key.')),
+  cert: v.pipe(
+    optional(text, ''),
+    v.description('PEM file with the certificate, a chain if need be; needs a SAN. Required, here or as --cert.'),
+  ),
+  password: v.pipe(optional(text, ''), v.description('Password of an encrypted private key.')),
+  auth: v.pipe(
+    optional(onOff(false), ''),
+    v.description('on: verify client certificates (chain, dates, usage). off: accept any well-formed one.'),
+  ),
+  ca: v.pipe(
+    optional(text, ''),
+    v.description('File or directory of PEM files that client certificates are verified against; else the operating system’s.'),
+  ),
+  proxy: v.pipe(
+    optional(
+      v.object({
+        identities: v.pipe(
+          optional(v.array(text), []),
+          v.check((list) => list.length === 0, 'TLS proxies are not available in this release; leave the list empty'),
+          v.description('TLS proxies that may forward a client’s certificate. Must be empty in this release.'),
+        ),
+        header: optional(v.object({ cert: optional(text, 'X-Tls-Client-Cert') }), {}),
+        admin: v.pipe(optional(onOff(false), 'off'), v.description('Ours: may the admin come through a proxy.')),
+      }),
+      {},
+    ),
+    v.description('TLS proxies.'),
+  ),
+})
+
+const route = v.object({
+  skip_auth: v.pipe(
+    optional(onOff(false), 'off'),
+    v.description('Serve it without a client certificate. Only /v1/ready, /v1/status, /v1/metrics and /v1/api can.'),
+  ),
+  timeout: v.pipe(v.nullish(duration), v.description('How long a request may take.')),
+})
+
+const policy = v.object({
+  allow: rules('Paths that may be called: exact, or a prefix if it ends in *.'),
+  deny: rules('Paths that must not be called, whatever allow says.'),
+  identities: rules('Who has this policy: 64 hex digits each.'),
+  dialect: optional(only('current', 'only the dialect current is available in this release'), 'current'),
+})
+
+const expiry = v.object({
+  any: v.pipe(optional(duration, '5m0s'), v.description('How long a key may be cached at all.')),
+  unused: v.pipe(optional(duration, '30s'), v.description('How long since its last use.')),
+  offline: v.pipe(
+    optional(duration, '0s'),
+    v.description('How long keys are kept while the keystore is unreachable, instead of any and unused; 0s = no longer.'),
+  ),
+  changes: v.pipe(
+    optional(duration, '15s'),
+    v.description('Ours: how soon changes of a key by other servers are seen. Without effect in this release.'),
+  ),
+})
+
+/** The least level that is written; Infinity writes nothing. */
+const level = v.pipe(
+  text,
+  v.rawTransform<string, number>(({ dataset, addIssue, NEVER }) => {
+    const word = dataset.value.toUpperCase()
+    if (word === '' || word === 'ON' || word === 'TRUE' || word === 'YES') return LEVELS.INFO
+    if (word === 'OFF' || word === 'FALSE' || word === 'NO') return Number.POSITIVE_INFINITY
+    const match = /^(DEBUG|INFO|WARN|ERROR)([+-]\d{1,3})?$/.exec(word)
+    if (match !== null) return LEVELS[match[1] as keyof typeof LEVELS] + Number(match[2] ?? 0)
+    addIssue({ message: 'write on, off, debug, info, warn or error' })
+    return NEVER
+  }),
+)
+
+const log = v.object({
+  error: v.pipe(
+    optional(level, 'on'),
+    v.description('What is written to standard error: on, off, or the least level (debug, info, warn, error, or INFO+1).'),
+  ),
+  audit: v.pipe(
+    optional(onOff(false), 'off'),
+    v.description('on: every API call becomes one JSON object per line on standard output.'),
+  ),
+  format: v.pipe(
+    optional(v.picklist(['text', 'json'], 'write text or json'), 'text'),
+    v.description('Ours: how the error log is written.'),
+  ),
+})
+
+const key = v.object({
+  name: v.pipe(text, v.description('Name of a key that is created at start if it does not exist.')),
+  rotate_every: v.pipe(optional(none, '0s'), v.description('Ours; only 0s in this release.')),
+})
+
+const keystore: Readonly<Record<string, v.GenericSchema>> = Object.fromEntries(
+  Object.values(KEY_STORES).map((kind) => [
+    kind.name,
+    v.pipe(v.nullish(kind.config as v.GenericSchema), v.description(`${kind.title}.`)),
+  ]),
+)
+
+export const schema = v.object({
+  version: v.pipe(
+    optional(only('v1', 'must be v1, or be left out'), 'v1'),
+    v.description('Version of the file format.'),
+  ),
+  address: v.pipe(optional(address, '0.0.0.0:7373'), v.description('Where the server listens.')),
+  admin: v.pipe(
+    v.object(
+      {
+        identity: v.pipe(
+          text,
+          v.nonEmpty('the identity of the admin is needed; write disabled if there is none'),
+          v.description('64 hex digits, as printed by `kes identity of`; disabled, or any other word, switches the admin off.'),
+        ),
+      },
+      'a section with the field identity is expected',
+    ),
+    v.description('Who may do everything.'),
+  ),
+  tls: v.pipe(optional(tls, {}), v.description('Certificates: the server’s and the clients’.')),
+  api: v.pipe(optional(v.record(text, v.nullish(route, {})), {}), v.description('Settings of single routes, by path as /v1/api prints it.')),
+  policy: v.pipe(optional(v.record(text, v.nullish(policy, {})), {}), v.description('Who may do what, by name.')),
+  cache: v.pipe(optional(v.object({ expiry: optional(expiry, {}) }), {}), v.description('How long keys stay in memory.')),
+  log: v.pipe(optional(log, {}), v.description('Logs.')),
+  keys: v.pipe(optional(v.array(key), []), v.description('Keys that are created at start.')),
+  key: v.pipe(
+    optional(v.object({ deletion_window: optional(none, '0s') }), {}),
+    v.description('Ours; only its default in this release.'),
+  ),
+  keystore: v.pipe(
+    v.object(keystore, 'a section with one keystore is expected'),
+    v.description('Where the keys are: exactly one.'),
+  ),
+  dialect: v.pipe(
+    optional(only('current', 'only the dialect current is available in this release'), 'current'),
+    v.description('Ours: the generation of the API; only current in this release.'),
+  ),
+  http: v.pipe(
+    optional(only('node', 'only node is available in this release'), 'node'),
+    v.description('Ours: the implementation of HTTP; only node in this release.'),
+  ),
+})
+
+export type ConfigFile = v.InferOutput<typeof schema>

@@ -1,0 +1,125 @@
+/**
+ * KES's authenticated encryption: every message has a subkey of its own, derived from the key's secret
+ * and a random 16-byte iv (formats.md, "Cryptography of one key version").
+ *
+ * - AES256: subkey = HMAC-SHA-256(secret, iv), then AES-256-GCM.
+ * - ChaCha20: subkey = HChaCha20(secret, iv), then ChaCha20-Poly1305.
+ */
+
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  type KeyObject,
+} from 'node:crypto'
+
+import { randomBytes } from './random.ts'
+
+export type Cipher = 'AES256' | 'ChaCha20'
+
+export const IV_SIZE = 16
+export const NONCE_SIZE = 12
+export const TAG_SIZE = 16
+/** How much longer a ciphertext is than its plaintext. */
+export const OVERHEAD = TAG_SIZE + IV_SIZE + NONCE_SIZE
+
+/** A sealed message, taken apart. The arrays are views, not copies. */
+export interface Sealed {
+  readonly iv: Uint8Array
+  readonly nonce: Uint8Array
+  /** Encrypted bytes followed by the tag. */
+  readonly body: Uint8Array
+}
+
+/** Ciphertext ‖ tag ‖ iv ‖ nonce, fresh bytes that belong to the caller. */
+export function seal(
+  cipher: Cipher,
+  secret: KeyObject,
+  plaintext: Uint8Array,
+  context: Uint8Array,
+): Buffer {
+  const random = randomBytes(IV_SIZE + NONCE_SIZE)
+  const subkey = deriveSubkey(cipher, secret, random.subarray(0, IV_SIZE))
+  const nonce = random.subarray(IV_SIZE)
+  const aead =
+    cipher === 'AES256'
+      ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
+      : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, { authTagLength: TAG_SIZE })
+  if (context.length > 0) aead.setAAD(context, { plaintextLength: plaintext.length })
+  const body = aead.update(plaintext)
+  aead.final()
+  subkey.fill(0)
+  return Buffer.concat(
+    [body, aead.getAuthTag(), random],
+    plaintext.length + OVERHEAD,
+  )
+}
+
+/** The plaintext, or undefined when anything about message, context or secret is not as it was sealed. */
+export function open(
+  cipher: Cipher,
+  secret: KeyObject,
+  { iv, nonce, body }: Sealed,
+  context: Uint8Array,
+): Buffer | undefined {
+  if (iv.length !== IV_SIZE || nonce.length !== NONCE_SIZE || body.length < TAG_SIZE) return undefined
+  const subkey = deriveSubkey(cipher, secret, iv)
+  const aead =
+    cipher === 'AES256'
+      ? createDecipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
+      : createDecipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, { authTagLength: TAG_SIZE })
+  const size = body.length - TAG_SIZE
+  aead.setAuthTag(body.subarray(size))
+  if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
+  const plaintext = aead.update(body.subarray(0, size))
+  subkey.fill(0)
+  try {
+    aead.final()
+    return plaintext
+  } catch {
+    // The tag does not fit: what was decrypted so far must not be seen.
+    plaintext.fill(0)
+    return undefined
+  }
+}
+
+/** An HMAC-SHA-256 of a message. */
+export function mac(secret: KeyObject, message: Uint8Array): Buffer {
+  return createHmac('sha256', secret).update(message).digest()
+}
+
+function deriveSubkey(cipher: Cipher, secret: KeyObject, iv: Uint8Array): Buffer {
+  return cipher === 'AES256' ? mac(secret, iv) : hchacha20(secret, iv)
+}
+
+// "expand 32-byte k", the constant that fills the first row of ChaCha20's state (RFC 8439, 2.3).
+const SIGMA = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574] as const
+const ZERO_BLOCK = Buffer.alloc(64)
+
+/**
+ * HChaCha20 (draft-irtf-cfrg-xchacha-03, 2.2) out of OpenSSL's ChaCha20, which takes the last row of the
+ * state whole, as its 16-byte iv. A block of key stream is the state after the rounds plus the state before;
+ * HChaCha20 is the first and last row after the rounds, and of these rows the state before is known: the
+ * constant and the iv. So the secret never leaves its KeyObject.
+ */
+function hchacha20(secret: KeyObject, iv: Uint8Array): Buffer {
+  const block = createCipheriv('chacha20', secret, iv).update(ZERO_BLOCK)
+  const input = Buffer.from(iv.buffer, iv.byteOffset, IV_SIZE)
+  const subkey = Buffer.allocUnsafe(32)
+  for (let word = 0; word < 4; word++) {
+    const first = block.readUInt32LE(word * 4) - (SIGMA[word] ?? 0)
+    const last = block.readUInt32LE(48 + word * 4) - input.readUInt32LE(word * 4)
+    subkey.writeUInt32LE(first >>> 0, word * 4)
+    subkey.writeUInt32LE(last >>> 0, 16 + word * 4)
+  }
+  block.fill(0)
+  return subkey
+}
+
+// A raw key buffer for a key that is used once is cheaper on OpenSSL 3.0 (Node 20), and far dearer on 3.5 (Node 24).
+const rawIsCheaper = Number(process.versions.node.split('.')[0]) < 24
+
+function oneTimeKey(subkey: Buffer): Buffer | KeyObject {
+  return rawIsCheaper ? subkey : createSecretKey(subkey)
+}

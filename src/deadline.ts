@@ -1,0 +1,24 @@
+/** How long a piece of work may take, and who gives up on it. */
+
+/** `signal` is made when it is first asked for: work that ends at once never pays for it. */
+export interface Deadline {
+  readonly signal: AbortSignal
+}
+
+/**
+ * The outcome of `work`, or the signal's reason if it aborts first. The work itself goes on: use this for work
+ * that cannot be stopped, or that others wait for, too.
+ */
+export async function within<T>(work: Promise<T>, { signal }: Deadline): Promise<T> {
+  signal.throwIfAborted()
+  let abort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error)
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    if (abort !== undefined) signal.removeEventListener('abort', abort)
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Every way in which a request can fail: its code, status and message.
+ *
+ * Clients recognise errors by status and exact message (the Go SDK compares both), so the messages are
+ * the Go server's, word for word, where it has one. The client sees status and message; the log also
+ * sees the cause.
+ */
+
+const CODES = {
+  BAD_REQUEST: [400, 'bad request'],
+  BAD_BODY: [400, 'invalid request body'],
+  BAD_NAME: [400, 'name is empty, too long or contains invalid characters'],
+  NO_CERTIFICATE: [400, 'tls: client certificate is required'],
+  KEY_EXISTS: [400, 'key already exists'],
+  DECRYPT: [400, 'decryption failed: ciphertext is not authentic'],
+  NOT_ALLOWED: [403, 'not authorized: insufficient permissions'],
+  NO_ROUTE: [404, '404 page not found'],
+  KEY_NOT_FOUND: [404, 'key does not exist'],
+  POLICY_NOT_FOUND: [404, 'policy does not exist'],
+  IDENTITY_NOT_FOUND: [404, 'identity does not exist'],
+  BAD_METHOD: [405, 'method not allowed'],
+  BAD_CIPHER: [406, 'algorithm is not supported'],
+  SLOW_BODY: [408, 'request body was not received in time'],
+  NO_HMAC: [409, 'key does not support HMAC'],
+  TOO_LARGE: [413, 'request body is too large'],
+  INTERNAL: [500, 'internal server error'],
+  KEYSTORE_CREATE: [502, 'failed to create key'],
+  KEYSTORE_READ: [502, 'failed to read key'],
+  KEYSTORE_DELETE: [502, 'failed to delete key'],
+  KEYSTORE_LIST: [502, 'failed to list keys'],
+  KEYSTORE_UNAVAILABLE: [502, 'key store is unavailable'],
+  KEYSTORE_UNREACHABLE: [504, 'key store is not reachable'],
+  TIMEOUT: [504, 'request was not finished in time'],
+} as const satisfies Record<string, readonly [status: number, message: string]>
+
+export type ErrorCode = keyof typeof CODES
+
+interface Options {
+  readonly message?: string
+  readonly cause?: unknown
+  /** Further public fields of the answer, beside `message`. */
+  readonly detail?: Readonly<Record<string, string | null>>
+  /** Headers that belong to the answer. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export class KesError extends Error {
+  override readonly name = 'KesError'
+  readonly code: ErrorCode
+  readonly status: number
+  readonly detail: Readonly<Record<string, string | null>> | undefined
+  readonly headers: Readonly<Record<string, string>> | undefined
+
+  constructor(code: ErrorCode, { message, cause, detail, headers }: Options = {}) {
+    super(message ?? CODES[code][1], cause === undefined ? undefined : { cause })
+    this.code = code
+    this.status = CODES[code][0]
+    this.detail = detail
+    this.headers = headers
+  }
+
+  /** The error itself, or INTERNAL with what was thrown as its cause. */
+  static from(thrown: unknown): KesError {
+    return thrown instanceof KesError ? thrown : new KesError('INTERNAL', { cause: thrown })
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * JSON as Go's encoding/json reads and writes it, where that differs from JSON.parse and JSON.stringify:
+ * the first value of a text, field names without regard to case, byte strings as base64 or as arrays of
+ * numbers, and Go's escapes. Observed: kes-behaviour.md, surprises 11 and 13 (docs/quirks.md).
+ */
+
+/** What a text or a field is not: never carries any part of the input. */
+export class JsonError extends Error {
+  override readonly name = 'JsonError'
+}
+
+/**
+ * The first JSON value of a text; what follows it is ignored.
+ *
+ * @throws JsonError when there is no whole value at the beginning.
+ */
+export function parseFirst(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Perhaps something follows the first value.
+  }
+  const end = endOfFirst(text)
+  if (end === undefined) throw new JsonError('not a JSON value')
+  try {
+    return JSON.parse(text.slice(0, end))
+  } catch {
+    throw new JsonError('not a JSON value')
+  }
+}
+
+/** Index behind the first value, or undefined when it does not end. Says nothing about its validity. */
+function endOfFirst(text: string): number | undefined {
+  let at = 0
+  while (/[ \t\r\n]/.test(text.charAt(at))) at++
+  if (text[at] !== '{' && text[at] !== '[' && text[at] !== '"') {
+    const literal = /[-+.0-9A-Za-z]+/y
+    literal.lastIndex = at
+    return literal.test(text) ? literal.lastIndex : undefined
+  }
+  let depth = 0
+  for (; at < text.length; at++) {
+    const char = text[at]
+    if (char === '"') {
+      for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === '\\') at++
+      if (at >= text.length) return undefined
+    } else if (char === '{' || char === '[') depth++
+    else if (char === '}' || char === ']') depth--
+    if (depth === 0) return at + 1
+  }
+  return undefined
+}
+
+/** A JSON object's fields by name, or of `null`, which has none. */
+export class Fields {
+  readonly #object: Readonly<Record<string, unknown>> | null
+
+  /** @throws JsonError for anything but an object or null. */
+  constructor(value: unknown) {
+    if (typeof value !== 'object' || Array.isArray(value)) throw new JsonError('not a JSON object')
+    this.#object = value as Readonly<Record<string, unknown>> | null
+  }
+
+  /** The last field whose name is `name` (lower case) without regard to case; undefined when absent or null. */
+  value(name: string): unknown {
+    let found: unknown
+    for (const key in this.#object) {
+      if (key === name || (key.length === name.length && fold(key) === name)) found = this.#object[key]
+    }
+    return found ?? undefined
+  }
+
+  /** @throws JsonError unless it is a string or absent. */
+  string(name: string): string | undefined {
+    const value = this.value(name)
+    if (value === undefined || typeof value === 'string') return value
+    throw new JsonError(`${name} is not a string`)
+  }
+
+  /** Bytes from padded standard base64 (with line breaks) or an array of numbers. @throws JsonError */
+  bytes(name: string): Buffer | undefined {
+    const value = this.value(name)
+    if (value === undefined) return undefined
+    const bytes = typeof value === 'string' ? decodeBase64(value) : byteArray(value)
+    if (bytes === undefined) throw new JsonError(`${name} is not a byte string`)
+    return bytes
+  }
+}
+
+/** Simple case folding: U+017F (long s) and U+212A (Kelvin sign) count as s and k, as in Go. */
+function fold(name: string): string {
+  return name.toUpperCase().toLowerCase()
+}
+
+function byteArray(value: unknown): Buffer | undefined {
+  if (!Array.isArray(value)) return undefined
+  const bytes = Buffer.allocUnsafe(value.length)
+  for (const [index, item] of value.entries()) {
+    const byte: unknown = item ?? 0
+    if (typeof byte !== 'number' || !Number.isInteger(byte) || byte < 0 || byte > 255) return undefined
+    bytes[index] = byte
+  }
+  return bytes
+}
+
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
+
+/** Padded standard base64; CR and LF anywhere are skipped, as Go does. Undefined for everything else. */
+export function decodeBase64(text: string): Buffer | undefined {
+  const packed = text.includes('\n') || text.includes('\r') ? text.replace(/[\r\n]/g, '') : text
+  return packed.length % 4 === 0 && BASE64.test(packed) ? Buffer.from(packed, 'base64') : undefined
+}
+
+/** A string literal with Go's escapes: `<`, `>`, `&`, U+2028, U+2029, and U+FFFD for bytes that were no UTF-8. */
+export function quote(text: string): string {
+  return escape(JSON.stringify(text))
+}
+
+/** A value as JSON with Go's escapes. */
+export function stringify(value: unknown): string {
+  return escape(JSON.stringify(value))
+}
+
+function escape(json: string): string {
+  return json.replace(/[<>&\u2028\u2029\ufffd]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

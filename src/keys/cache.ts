@@ -1,0 +1,128 @@
+/**
+ * Keys in memory: a hit is answered without a promise, requests that miss the same key share one fetch, and
+ * while the keystore is down keys are kept for as long as configured.
+ */
+
+import { type Deadline, within } from '../deadline.ts'
+import { type KesError } from '../errors.ts'
+import type { KeyStoreHealth } from './health.ts'
+import type { Key } from './key.ts'
+
+/** Milliseconds each. */
+export interface CacheExpiry {
+  /** How long a key may be cached at all. */
+  readonly any: number
+  /** How long since its last use. */
+  readonly unused: number
+  /** How long while the keystore is down, instead of both; 0 = no longer than usual. */
+  readonly offline: number
+}
+
+interface Entry {
+  readonly key: Key
+  readonly fetchedAt: number
+  usedAt: number
+}
+
+const MIN_SWEEP = 1000
+const MAX_SWEEP = 30_000
+
+export class KeyCache {
+  readonly #fetch: (name: string) => Promise<Key>
+  readonly #health: KeyStoreHealth
+  readonly #expiry: CacheExpiry
+  readonly #entries = new Map<string, Entry>()
+  readonly #flights = new Map<string, Promise<Key>>()
+  readonly #sweeper: NodeJS.Timeout
+  hits = 0
+  misses = 0
+
+  /** @param fetch reads a key from the keystore, within a limit of its own. */
+  constructor(fetch: (name: string) => Promise<Key>, health: KeyStoreHealth, expiry: CacheExpiry) {
+    this.#fetch = fetch
+    this.#health = health
+    this.#expiry = expiry
+    const interval = Math.min(Math.max(Math.min(expiry.any, expiry.unused) / 2, MIN_SWEEP), MAX_SWEEP)
+    this.#sweeper = setInterval(() => void this.#sweep(), interval).unref()
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** A Key at once when it is cached. @throws what `fetch` throws, or the deadline's reason. */
+  get(name: string, deadline: Deadline): Key | Promise<Key> {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) {
+      const now = performance.now()
+      if (this.#isFresh(entry, now) || this.#isOffline(now)) {
+        entry.usedAt = now
+        this.hits++
+        return entry.key
+      }
+    }
+    this.misses++
+    return within(this.#share(name), deadline)
+  }
+
+  /** Forgets a key, also one that is being fetched just now: whoever asks from here on asks the keystore. */
+  evict(name: string): void {
+    this.#entries.delete(name)
+    this.#flights.delete(name)
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper)
+    this.#entries.clear()
+    this.#flights.clear()
+  }
+
+  #isFresh(entry: Entry, now: number): boolean {
+    return now - entry.fetchedAt < this.#expiry.any && now - entry.usedAt < this.#expiry.unused
+  }
+
+  #isOffline(now: number): boolean {
+    const since = this.#health.downSince
+    return since !== undefined && now - since < this.#expiry.offline
+  }
+
+  #share(name: string): Promise<Key> {
+    const running = this.#flights.get(name)
+    if (running !== undefined) return running
+    const flight = this.#load(name, () => this.#flights.get(name) === flight)
+    this.#flights.set(name, flight)
+    const land = (): void => {
+      if (this.#flights.get(name) === flight) this.#flights.delete(name)
+    }
+    flight.then(land, land)
+    return flight
+  }
+
+  /** @param isWanted false once the key was evicted meanwhile. */
+  async #load(name: string, isWanted: () => boolean): Promise<Key> {
+    try {
+      const key = await this.#fetch(name)
+      const now = performance.now()
+      if (isWanted()) this.#entries.set(name, { key, fetchedAt: now, usedAt: now })
+      return key
+    } catch (error) {
+      const entry = this.#entries.get(name)
+      if (isWanted()) {
+        if (entry !== undefined && this.#isOffline(performance.now())) return entry.key
+        // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
+        if ((error as KesError).code === 'KEY_NOT_FOUND') this.#entries.delete(name)
+      }
+      throw error
+    }
+  }
+
+  /** Drops what expired; but where an offline time is configured, only once the keystore is known to be up. */
+  async #sweep(): Promise<void> {
+    const expired = (now: number): string[] =>
+      [...this.#entries].filter(([, entry]) => !this.#isFresh(entry, now)).map(([name]) => name)
+    if (this.#expiry.offline > 0 && expired(performance.now()).length > 0) await this.#health.probe()
+    const now = performance.now()
+    if (this.#isOffline(now)) return
+    for (const name of expired(now)) this.#entries.delete(name)
+  }
+}

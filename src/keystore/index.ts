@@ -1,0 +1,7 @@
+/** The keystores there are: one line per kind. Config, its documentation and its checks follow from it. */
+
+import { fs } from './fs.ts'
+import type { KeyStoreKind } from './keystore.ts'
+import { memory } from './memory.ts'
+
+export const KEY_STORES = { fs, memory } as const satisfies Record<string, KeyStoreKind>

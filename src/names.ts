@@ -1,0 +1,76 @@
+/** Names of keys and policies, and the patterns of listings (kes-api.md 4, formats.md "Names"). */
+
+import { KesError } from './errors.ts'
+
+const NAME = /^(?!-)(?!_$)[0-9A-Za-z_-]{1,80}(?<!-)$/
+const PREFIX = /^(?!-)(?!_$)[0-9A-Za-z_-]{0,80}$/
+
+/** Names in one page of a listing. */
+export const PAGE = 1024
+
+export function isName(name: string): boolean {
+  return NAME.test(name)
+}
+
+/**
+ * The name itself.
+ *
+ * @param kind what the name is of, for the message: `key name`, `policy name`, `identity`.
+ * @throws KesError BAD_NAME
+ */
+export function checkName(name: string, kind: string): string {
+  if (isName(name)) return name
+  throw new KesError('BAD_NAME', {
+    message: `${kind} '${name}' is empty, too long or contains invalid characters`,
+  })
+}
+
+/** What a listing asks for: names that begin with `prefix`, from `from` on. */
+export interface Listing {
+  readonly prefix: string
+  readonly from: string
+}
+
+/**
+ * Reads a listing's argument: a prefix, a prefix followed by `*`, or the token `<prefix>~<next name>` of
+ * an earlier page.
+ *
+ * @throws KesError BAD_NAME
+ */
+export function parseListing(argument: string): Listing {
+  const tilde = argument.indexOf('~')
+  const prefix = tilde < 0 ? argument.replace(/\*$/, '') : argument.slice(0, tilde)
+  const from = tilde < 0 ? prefix : argument.slice(tilde + 1)
+  if (PREFIX.test(prefix) && PREFIX.test(from) && from.startsWith(prefix)) return { prefix, from }
+  throw new KesError('BAD_NAME', {
+    message: `listing pattern '${argument}' is empty, too long or is invalid`,
+  })
+}
+
+/** The argument that asks for the first page of the same listing; policies judge every page by it. */
+export function firstPage(argument: string): string {
+  const tilde = argument.indexOf('~')
+  return tilde < 0 ? argument : argument.slice(0, tilde)
+}
+
+export interface Page {
+  /** Sorted by byte. */
+  readonly names: readonly string[]
+  /** The first name that did not fit; absent at the end. */
+  readonly next?: string
+}
+
+/** Cuts a page out of all names, in any order. */
+export function pageOf(all: Iterable<string>, { prefix, from }: Listing, limit: number): Page {
+  const names: string[] = []
+  for (const name of all) if (name >= from && name.startsWith(prefix)) names.push(name)
+  // Names are ASCII, so the order of UTF-16 code units is the order of bytes.
+  names.sort()
+  const next = names[limit]
+  return next === undefined ? { names } : { names: names.slice(0, limit), next }
+}
+
+/** The argument that asks for the page after this one; '' at the end. */
+export function continueAt({ prefix }: Listing, { next }: Page): string {
+  return next === undefined ? '' : `${prefix}~${next}`
+}

@@ -1,0 +1,137 @@
+/**
+ * One request in flight, whatever protocol it came by: its body limit, its deadline and its answer. The
+ * protocol's side is in http1.ts and http2.ts.
+ */
+
+import type { Call, Reply, ServedRoute } from '../api/route.ts'
+import type { Identity } from '../crypto/identity.ts'
+import { KesError } from '../errors.ts'
+import type { Follower } from '../telemetry/stream.ts'
+import type { Connection } from './connection.ts'
+import type { State } from './state.ts'
+
+const NO_BYTES = Buffer.alloc(0)
+
+/** Bytes of a request's head. */
+export const HEADER_LIMIT = 16_384
+/** Bytes that a follower of a log may be behind before it is cut off. */
+export const FOLLOWER_BACKLOG = 1_048_576
+/** What is left of a refused body is read and dropped, up to so many bytes and for so many milliseconds. */
+export const DROP_LIMIT = 16_777_216
+export const DROP_TIME = 5000
+
+/** What happens to an exchange, told to the pipeline. */
+export interface Events {
+  /** The body is complete, or there is none to wait for. */
+  received(exchange: Exchange): void
+  /** It cannot go on: a bad body, a deadline, a client that went away. */
+  failed(exchange: Exchange, error: KesError): void
+}
+
+export abstract class Exchange implements Call {
+  readonly method: string
+  /** Path and query as they were sent. */
+  readonly target: string
+  readonly connection: Connection
+  readonly services: State
+  /** By `performance.now()`. */
+  readonly startedAt = performance.now()
+  /** Set by the pipeline when it knows. */
+  served: ServedRoute | undefined
+  path = ''
+  param = ''
+  body: Buffer = NO_BYTES
+  /** An answer was given; whatever comes later is ignored. */
+  isAnswered = false
+  /** When it must be answered, by `performance.now()`. */
+  deadline = Number.POSITIVE_INFINITY
+  readonly #events: Events
+  #isReceiving = false
+  #limit = 0
+  #size = 0
+  #chunks: Buffer[] = []
+  #aborter: AbortController | undefined
+  #abortReason: KesError | undefined
+
+  constructor(method: string, target: string, connection: Connection, state: State, events: Events) {
+    this.method = method
+    this.target = target
+    this.connection = connection
+    this.services = state
+    this.#events = events
+  }
+
+  /** A body of length 0 was announced, or none. */
+  abstract readonly hasNoBody: boolean
+  abstract header(name: string): string | undefined
+  /** Sends the whole answer. */
+  abstract send(reply: Reply): void
+  /** Sends the head of an answer that goes on; `onEnd` when the client has gone. */
+  abstract open(reply: Reply, onEnd: () => void): Follower
+  /** Calls `take`, `complete` and `abort` as the body comes in. */
+  protected abstract startReceiving(): void
+  /** The number of bytes that the client announced; undefined if it did not. */
+  protected abstract readonly announced: number | undefined
+
+  get caller(): Identity {
+    const identity = this.connection.peer?.identity
+    if (identity === undefined) throw new KesError('NO_CERTIFICATE')
+    return identity
+  }
+
+  get signal(): AbortSignal {
+    this.#aborter ??= new AbortController()
+    if (this.#abortReason !== undefined) this.#aborter.abort(this.#abortReason)
+    return this.#aborter.signal
+  }
+
+  /** Reads the body, then tells `received`; or `failed` when it is larger than `limit` bytes. */
+  receive(limit: number): void {
+    if (this.hasNoBody) return this.#events.received(this)
+    this.#limit = limit
+    if ((this.announced ?? 0) > limit) return this.#events.failed(this, this.#tooLarge())
+    this.#isReceiving = true
+    this.startReceiving()
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.#end(new KesError(this.#isReceiving ? 'SLOW_BODY' : 'TIMEOUT'))
+  }
+
+  /** The client has gone, or broke off the body. */
+  abort(): void {
+    this.#end(new KesError('BAD_REQUEST', { message: 'the client ended the request before it was complete' }))
+  }
+
+  protected take(chunk: Buffer): void {
+    if (!this.#isReceiving) return
+    this.#size += chunk.length
+    if (this.#size > this.#limit) this.#end(this.#tooLarge())
+    else this.#chunks.push(chunk)
+  }
+
+  protected complete(): void {
+    if (!this.#isReceiving) return
+    this.#isReceiving = false
+    const [first = NO_BYTES] = this.#chunks
+    this.body = this.#chunks.length > 1 ? Buffer.concat(this.#chunks, this.#size) : first
+    this.#chunks = []
+    this.#events.received(this)
+  }
+
+  #end(error: KesError): void {
+    if (this.isAnswered) return
+    this.#isReceiving = false
+    this.#chunks = []
+    this.#abortReason = error
+    this.#aborter?.abort(error)
+    this.#events.failed(this, error)
+  }
+
+  #tooLarge(): KesError {
+    return new KesError('TOO_LARGE', {
+      message: `request body is too large: the limit is ${this.#limit} bytes`,
+    })
+  }
+}

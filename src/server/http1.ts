@@ -1,0 +1,86 @@
+/** HTTP/1.1 by Node's classes: the only file that knows them. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+import type { Reply } from '../api/route.ts'
+import type { Follower } from '../telemetry/stream.ts'
+import type { Connection } from './connection.ts'
+import { DROP_LIMIT, DROP_TIME, Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
+import type { State } from './state.ts'
+
+export class Http1Exchange extends Exchange {
+  readonly hasNoBody: boolean
+  protected readonly announced: number | undefined
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  /** The client waits for `100 Continue` before it sends the body. */
+  readonly #expectsContinue: boolean
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean,
+    connection: Connection,
+    state: State,
+    events: Events,
+  ) {
+    super(request.method ?? '', request.url ?? '', connection, state, events)
+    this.#request = request
+    this.#response = response
+    this.#expectsContinue = expectsContinue
+    const length = request.headers['content-length']
+    this.announced = length === undefined ? undefined : Number(length)
+    this.hasNoBody = request.headers['transfer-encoding'] === undefined && !this.announced
+    response.on('close', () => this.abort())
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#request.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  send({ status, type, body, headers }: Reply): void {
+    const response = this.#response
+    const length = body === undefined ? 0 : Buffer.byteLength(body)
+    const fields: string[] = ['Content-Length', String(length)]
+    if (type !== undefined) fields.push('Content-Type', type)
+    for (const name in headers) fields.push(name, headers[name] ?? '')
+    if (status === 408 || this.connection.isDraining) fields.push('Connection', 'close')
+    response.writeHead(status, fields)
+    // As a string, head and body leave in one piece.
+    response.end(body)
+    if (!this.#request.complete) this.#drop()
+  }
+
+  open({ status, type }: Reply, onEnd: () => void): Follower {
+    const response = this.#response
+    response.writeHead(status, { 'Content-Type': type })
+    response.flushHeaders()
+    response.on('close', onEnd)
+    return {
+      write: (line) => response.write(line) || response.writableLength < FOLLOWER_BACKLOG,
+      end: () => {
+        if (response.writableLength < FOLLOWER_BACKLOG) response.end()
+        else response.destroy()
+      },
+    }
+  }
+
+  protected startReceiving(): void {
+    this.#request.on('data', (chunk: Buffer) => this.take(chunk))
+    this.#request.on('end', () => this.complete())
+    if (this.#expectsContinue) this.#response.writeContinue()
+  }
+
+  /** Lets the client finish what nobody wants, so that it reads the answer; but not forever. */
+  #drop(): void {
+    const request = this.#request
+    let dropped = 0
+    request.on('data', (chunk: Buffer) => {
+      dropped += chunk.length
+      if (dropped > DROP_LIMIT) request.destroy()
+    })
+    const timer = setTimeout(() => request.destroy(), DROP_TIME)
+    request.on('close', () => clearTimeout(timer))
+  }
+}

@@ -1,0 +1,122 @@
+/** HTTP/2 by Node's classes: the only file that knows them. */
+
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+
+import type { Reply } from '../api/route.ts'
+import type { Follower } from '../telemetry/stream.ts'
+import type { Connection } from './connection.ts'
+import { DROP_LIMIT, DROP_TIME, Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT } from './exchange.ts'
+import type { State } from './state.ts'
+
+/** As Go's server; clients open another connection beyond it. */
+const MAX_STREAMS = 250
+const FLAG_END_STREAM = 0x1
+
+/** Speaks HTTP/2 on a socket. The session ends when its socket does, or when nothing came for `idle` ms. */
+export function serveHttp2(
+  socket: TLSSocket,
+  idle: number,
+  onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void,
+): ServerHttp2Session {
+  const session = performServerHandshake(socket, {
+    settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: HEADER_LIMIT, enablePush: false },
+  })
+  session.on('stream', onStream)
+  // What goes wrong on a connection ends that connection; there is nobody to tell.
+  session.on('error', ignore)
+  session.setTimeout(idle)
+  return session
+}
+
+export class Http2Exchange extends Exchange {
+  readonly hasNoBody: boolean
+  protected readonly announced: number | undefined
+  readonly #stream: ServerHttp2Stream
+  readonly #headers: IncomingHttpHeaders
+  readonly #isHeadOnly: boolean
+
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    connection: Connection,
+    state: State,
+    events: Events,
+  ) {
+    super(String(headers[':method']), String(headers[':path'] ?? ''), connection, state, events)
+    this.#stream = stream
+    this.#headers = headers
+    const length = headers['content-length']
+    this.announced = length === undefined ? undefined : Number(length)
+    this.#isHeadOnly = (flags & FLAG_END_STREAM) !== 0
+    this.hasNoBody = this.#isHeadOnly || this.announced === 0
+    stream.on('error', ignore)
+    stream.on('close', () => this.abort())
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  send({ status, type, body, headers }: Reply): void {
+    const stream = this.#stream
+    // respond() throws once the client has reset the stream.
+    if (stream.destroyed || stream.closed) return
+    const fields: OutgoingHttpHeaders = {
+      ':status': status,
+      'content-length': body === undefined ? 0 : Buffer.byteLength(body),
+    }
+    if (type !== undefined) fields['content-type'] = type
+    for (const name in headers) fields[name] = headers[name]
+    if (body === undefined || this.method === 'HEAD') stream.respond(fields, { endStream: true })
+    else {
+      stream.respond(fields)
+      stream.end(body)
+    }
+    if (!this.#isHeadOnly && !stream.readableEnded) this.#drop()
+  }
+
+  open({ status, type }: Reply, onEnd: () => void): Follower {
+    const stream = this.#stream
+    stream.on('close', onEnd)
+    if (stream.destroyed || stream.closed) return { write: () => false, end: onEnd }
+    stream.respond({ ':status': status, 'content-type': type })
+    stream.resume()
+    return {
+      write: (line) => stream.write(line) || stream.writableLength < FOLLOWER_BACKLOG,
+      end: () => {
+        if (stream.writableLength < FOLLOWER_BACKLOG) stream.end()
+        else stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      },
+    }
+  }
+
+  protected startReceiving(): void {
+    this.#stream.on('data', (chunk: Buffer) => this.take(chunk))
+    this.#stream.on('end', () => this.complete())
+  }
+
+  /** Lets the client finish what nobody wants; but not forever. */
+  #drop(): void {
+    const stream = this.#stream
+    let dropped = 0
+    const stop = (): void => stream.close(constants.NGHTTP2_NO_ERROR)
+    stream.on('data', (chunk: Buffer) => {
+      dropped += chunk.length
+      if (dropped > DROP_LIMIT) stop()
+    })
+    const timer = setTimeout(stop, DROP_TIME)
+    stream.on('close', () => clearTimeout(timer))
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,172 @@
+/**
+ * The TLS port: who may connect, and who then speaks HTTP/1.1 or HTTP/2 (kes-api.md, "Connections").
+ * Whoever shows no certificate is cut off right after the handshake, before a byte of a request is read, unless some
+ * route can do without.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type Server as HttpsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket, TlsOptions } from 'node:tls'
+
+import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
+import { Connection } from './connection.ts'
+import { HEADER_LIMIT } from './exchange.ts'
+import { Http1Exchange } from './http1.ts'
+import { Http2Exchange, serveHttp2 } from './http2.ts'
+import type { Pipeline } from './pipeline.ts'
+import type { State } from './state.ts'
+import { newTicketKeys } from './tls.ts'
+
+/** Longer than the 90 s after which Go's clients drop an idle connection: the client shall be first. */
+const IDLE = 120_000
+const HEAD_TIMEOUT = 10_000
+const REQUEST_TIMEOUT = 60_000
+const TICKET_LIFETIME = 3_600_000
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/** Word for word Go's. */
+const PLAIN_HTTP = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
+
+export interface ListenerOptions {
+  readonly tls: TlsOptions
+  /** `tls.auth: on`: client certificates must be good, not just there. */
+  readonly verify: boolean
+  /** What requests that begin now are served by. */
+  readonly state: () => State
+  readonly pipeline: Pipeline
+}
+
+export class Listener {
+  readonly #options: ListenerOptions
+  readonly #server: HttpsServer
+  readonly #connections = new Map<TLSSocket, Connection>()
+  readonly #ticketTimer: NodeJS.Timeout
+
+  constructor(options: ListenerOptions) {
+    this.#options = options
+    this.#server = createServer({
+      ...options.tls,
+      noDelay: true,
+      maxHeaderSize: HEADER_LIMIT,
+      headersTimeout: HEAD_TIMEOUT,
+      requestTimeout: REQUEST_TIMEOUT,
+      keepAliveTimeout: IDLE,
+      connectionsCheckingInterval: 2000,
+    })
+    // Node's own handler would speak HTTP/1.1 at once. Ours looks at the certificate first.
+    const [speakHttp1] = this.#server.listeners('secureConnection') as ((socket: TLSSocket) => void)[]
+    this.#server.removeAllListeners('secureConnection')
+    this.#server.on('secureConnection', (socket: TLSSocket) => {
+      if (!this.#admit(socket)) socket.destroy()
+      else if (socket.alpnProtocol === 'h2') this.#speakHttp2(socket)
+      else speakHttp1?.call(this.#server, socket)
+    })
+    this.#server.on('request', (request, response) => this.#onRequest(request, response, false))
+    this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true))
+    this.#answerPlainHttp()
+    this.#ticketTimer = setInterval(() => this.#server.setTicketKeys(newTicketKeys()), TICKET_LIFETIME).unref()
+  }
+
+  async listen(host: string, port: number): Promise<AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+    return this.#server.address() as AddressInfo
+  }
+
+  /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
+  async close(grace: number): Promise<void> {
+    clearInterval(this.#ticketTimer)
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const connection of this.#connections.values()) connection.drain()
+    const timer = setTimeout(() => {
+      for (const socket of this.#connections.keys()) socket.destroy()
+    }, grace)
+    await closed
+    clearTimeout(timer)
+  }
+
+  /** Whether the client may send requests. */
+  #admit(socket: TLSSocket): boolean {
+    const certificate = socket.getPeerX509Certificate()
+    const { verify } = this.#options
+    const state = this.#options.state()
+    if (certificate === undefined && !state.admitsAnonymous) return false
+    const peer = certificate && peerOf(certificate.raw)
+    if (verify && certificate !== undefined) {
+      const fault = this.#fault(socket, peer)
+      if (fault !== undefined) {
+        state.log.write('WARN', `client certificate refused: ${fault}`, {
+          'req.ip': socket.remoteAddress,
+          'req.identity': peer?.identity,
+        })
+        return false
+      }
+    }
+    this.#track(socket, peer)
+    return true
+  }
+
+  #fault(socket: TLSSocket, peer: Peer | undefined): string | undefined {
+    // On a resumed session this is what was found when it began, so the dates are looked at again below.
+    if (!socket.authorized) return String(socket.authorizationError)
+    return peer && certificateFault(peer, Date.now())
+  }
+
+  #track(socket: TLSSocket, peer: Peer | undefined): void {
+    const connection = new Connection(socket.remoteAddress ?? '', peer, () => socket.end())
+    this.#connections.set(socket, connection)
+    const expiry = this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
+    socket.on('close', () => {
+      clearTimeout(expiry)
+      this.#connections.delete(socket)
+    })
+    socket.on('error', () => socket.destroy())
+  }
+
+  #drainAt(connection: Connection, time: number): NodeJS.Timeout {
+    const wait = Math.min(time - Date.now(), LONGEST_TIMER)
+    return setTimeout(() => connection.drain(), wait).unref()
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const connection = this.#connections.get(request.socket as TLSSocket)
+    if (connection === undefined) throw new Error('bug: a request on an unknown connection')
+    const { pipeline, state } = this.#options
+    pipeline.begin(new Http1Exchange(request, response, expectsContinue, connection, state(), pipeline))
+  }
+
+  #speakHttp2(socket: TLSSocket): void {
+    const { pipeline, state } = this.#options
+    const connection = this.#connections.get(socket)
+    if (connection === undefined) return
+    const session = serveHttp2(socket, IDLE, (stream, headers, flags) => {
+      pipeline.begin(new Http2Exchange(stream, headers, flags, connection, state(), pipeline))
+    })
+    connection.onClose(() => session.close())
+    session.on('timeout', () => {
+      // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
+      if (connection.active === 0) session.destroy()
+    })
+  }
+
+  /** Tells a client that speaks no TLS what is wrong, as Go's server does. */
+  #answerPlainHttp(): void {
+    const raw = new Map<string, Socket>()
+    const name = (socket: { remoteAddress?: string | undefined; remotePort?: number | undefined }): string =>
+      `${socket.remoteAddress}:${socket.remotePort}`
+    this.#server.prependListener('connection', (socket: Socket) => {
+      const key = name(socket)
+      raw.set(key, socket)
+      socket.once('close', () => raw.delete(key))
+    })
+    this.#server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      if (error.code === 'ERR_SSL_HTTP_REQUEST') raw.get(name(socket))?.end(PLAIN_HTTP)
+    })
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * What happens to a request, in this order: match → identify → authorise → body → handle → audit → respond.
+ * The order is the security argument, so it stands in one place, with the only `catch` that turns what was thrown
+ * into an answer.
+ */
+
+import { type Reply, JSON_TYPE } from '../api/route.ts'
+import { cleanPath, redirect } from '../api/router.ts'
+import { KesError } from '../errors.ts'
+import { quote } from '../json.ts'
+import type { Level } from '../telemetry/log.ts'
+import type { InFlight } from './deadlines.ts'
+import type { Exchange } from './exchange.ts'
+
+export class Pipeline {
+  readonly #inFlight: InFlight
+
+  constructor(inFlight: InFlight) {
+    this.#inFlight = inFlight
+  }
+
+  /** The head of a request is there. */
+  begin(exchange: Exchange): void {
+    exchange.connection.active++
+    exchange.services.metrics.active++
+    this.#attempt(exchange, this.#admit)
+  }
+
+  /** Its body is there, too. */
+  received(exchange: Exchange): void {
+    this.#attempt(exchange, this.#handle)
+  }
+
+  failed(exchange: Exchange, error: KesError): void {
+    this.#fail(exchange, error)
+  }
+
+  #attempt(exchange: Exchange, step: (exchange: Exchange) => void): void {
+    try {
+      step(exchange)
+    } catch (error) {
+      this.#fail(exchange, error)
+    }
+  }
+
+  readonly #admit = (exchange: Exchange): void => {
+    const { router, access } = exchange.services
+    const { target, method } = exchange
+    const query = target.indexOf('?')
+    const raw = query < 0 ? target : target.slice(0, query)
+    exchange.path = raw
+    if (raw[0] !== '/') throw new KesError('BAD_REQUEST', { message: 'the request target is not a path' })
+    const clean = cleanPath(raw)
+    exchange.path = decode(clean)
+    if (clean !== raw || router.lacksSlash(exchange.path)) {
+      const slash = clean === raw ? '/' : ''
+      return this.#answer(exchange, redirect(method, clean + slash + target.slice(raw.length)))
+    }
+    const { served, param } = router.match(method, exchange.path)
+    const { route } = served
+    exchange.served = served
+    exchange.param = param
+    if (!served.skipAuth) {
+      const identity = exchange.caller
+      if (route.access === 'permitted') {
+        const judged = route.judged === undefined ? exchange.path : route.path + route.judged(param)
+        access.check(identity, judged)
+      }
+    }
+    this.#inFlight.add(exchange, served.timeout)
+    if (route.maxBody === undefined) this.#handle(exchange)
+    else exchange.receive(route.maxBody)
+  }
+
+  readonly #handle = (exchange: Exchange): void => {
+    const reply = exchange.served?.route.handle(exchange)
+    if (reply === undefined) throw new Error('bug: a body for a request without a route')
+    if (!(reply instanceof Promise)) return this.#answer(exchange, reply)
+    reply.then(
+      (done) => this.#attempt(exchange, () => this.#answer(exchange, done)),
+      (error: unknown) => this.#fail(exchange, error),
+    )
+  }
+
+  #fail(exchange: Exchange, thrown: unknown): void {
+    if (exchange.isAnswered) return
+    const error = KesError.from(thrown)
+    const level: Level = error.status >= 500 ? 'ERROR' : 'WARN'
+    exchange.services.log.event(level, describe(error), {
+      'req.method': exchange.method,
+      'req.path': exchange.path,
+      'req.ip': exchange.connection.ip,
+      'req.identity': exchange.connection.peer?.identity,
+      status: error.status,
+      policy: error.detail?.['policy'] ?? undefined,
+      hint: error.detail?.['hint'] ?? undefined,
+    })
+    this.#answer(exchange, failure(error))
+  }
+
+  #answer(exchange: Exchange, reply: Reply): void {
+    if (exchange.isAnswered) return
+    exchange.isAnswered = true
+    this.#inFlight.delete(exchange)
+    const { metrics, audit } = exchange.services
+    const took = performance.now() - exchange.startedAt
+    metrics.active--
+    metrics.count(exchange.served?.route.operation ?? '', reply.status, took)
+    if (audit.isOn) {
+      audit.write({
+        time: Date.now(),
+        path: exchange.path,
+        ip: exchange.connection.ip,
+        identity: exchange.connection.peer?.identity ?? '',
+        status: reply.status,
+        took,
+      })
+    }
+    if (reply.stream === undefined) {
+      exchange.send(reply)
+      exchange.connection.release()
+    } else this.#follow(exchange, reply)
+  }
+
+  /** The answer goes on until the client goes away, is too slow, or the server stops. */
+  #follow(exchange: Exchange, reply: Reply): void {
+    const stream = reply.stream
+    const follower = exchange.open(reply, () => {
+      stream?.unfollow(follower)
+      exchange.connection.release()
+    })
+    stream?.follow(follower)
+  }
+}
+
+/** Percent-decoding into text; bytes that are no UTF-8 become U+FFFD, as names they are refused anyway. */
+function decode(path: string): string {
+  if (!path.includes('%')) return path
+  if (/%(?![0-9A-Fa-f]{2})/.test(path)) {
+    throw new KesError('BAD_REQUEST', { message: 'the path has an incomplete percent-encoding' })
+  }
+  const bytes = path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+  return Buffer.from(bytes, 'latin1').toString()
+}
+
+/** What the log says: the client's message, and what only the operator may know. */
+function describe(error: KesError): string {
+  const { cause } = error
+  if (cause === undefined) return error.message
+  // Only the stack tells where an unexpected error comes from.
+  const detail = cause instanceof Error ? (error.code === 'INTERNAL' ? cause.stack : cause.message) : String(cause)
+  return `${error.message}: ${detail ?? ''}`
+}
+
+function failure(error: KesError): Reply {
+  if (error.code === 'NO_ROUTE') {
+    const headers = { 'x-content-type-options': 'nosniff' }
+    return { status: 404, type: 'text/plain; charset=utf-8', body: `${error.message}\n`, headers }
+  }
+  let fields = `{"message":${quote(error.message)}`
+  for (const [name, value] of Object.entries(error.detail ?? {})) {
+    fields += `,"${name}":${value === null ? 'null' : quote(value)}`
+  }
+  // The line feed stands where the Go server has it, before the brace.
+  const reply: Reply = { status: error.status, type: JSON_TYPE, body: `${fields}\n}` }
+  return error.headers === undefined ? reply : { ...reply, headers: error.headers }
+}

@@ -1,0 +1,52 @@
+/** The audit log: one event for every API call, granted, refused or failed (kes-api.md 2, kes-dialects.md). */
+
+import { quote } from '../json.ts'
+import type { LineSink } from './sink.ts'
+import { EventStream } from './stream.ts'
+
+export interface AuditEvent {
+  /** Milliseconds since 1970, when the answer was ready. */
+  readonly time: number
+  /** Decoded, without query; the request's target where it could not be decoded. */
+  readonly path: string
+  readonly ip: string
+  /** '' for a caller without one. */
+  readonly identity: string
+  readonly status: number
+  /** Milliseconds. */
+  readonly took: number
+}
+
+export class AuditLog {
+  readonly stream = new EventStream()
+  readonly #sink: LineSink | undefined
+  /** Events written to any target. */
+  events = 0
+
+  /** @param sink where each event goes as a line; absent: only to followers of the stream. */
+  constructor(sink?: LineSink) {
+    this.#sink = sink
+  }
+
+  /** Whether anybody would see an event; if not, none need be made. */
+  get isOn(): boolean {
+    return this.#sink !== undefined || this.stream.hasFollowers
+  }
+
+  write(event: AuditEvent): void {
+    const line = format(event)
+    this.events++
+    this.#sink?.write(line)
+    this.stream.publish(line)
+  }
+}
+
+/** In nanoseconds: clients read `response.time` as such. */
+function format({ time, path, ip, identity, status, took }: AuditEvent): string {
+  const who = identity === '' ? '' : `,"identity":"${identity}"`
+  const where = ip === '' ? '' : `"ip":${quote(ip)},`
+  return (
+    `{"time":"${new Date(time).toISOString()}","request":{${where}"path":${quote(path)}${who}},` +
+    `"response":{"code":${status},"time":${Math.round(took * 1e6)}}}\n`
+  )
+}

@@ -1,0 +1,67 @@
+/**
+ * The error log: leveled lines for operators, as text in the manner of Go's slog or as JSON, and a stream of
+ * events for those who follow it over the API.
+ */
+
+import { quote, stringify } from '../json.ts'
+import type { LineSink } from './sink.ts'
+import { EventStream } from './stream.ts'
+
+/** As in Go's slog; numbers between are allowed. */
+export const LEVELS = { DEBUG: -4, INFO: 0, WARN: 4, ERROR: 8 } as const
+export type Level = keyof typeof LEVELS
+export type LogFormat = 'text' | 'json'
+
+/** Names and values beside the message; undefined ones are left out. */
+export type Attributes = Readonly<Record<string, string | number | undefined>>
+
+interface Options {
+  readonly sink: LineSink
+  /** Lines below it are not written; Infinity writes none. */
+  readonly threshold: number
+  readonly format: LogFormat
+}
+
+export class ErrorLog {
+  readonly stream = new EventStream()
+  readonly #options: Options
+  /** Events of failed calls, whoever sees them. */
+  events = 0
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  /** One line for the operator. */
+  write(level: Level, message: string, attributes: Attributes = {}): void {
+    const { sink, threshold, format } = this.#options
+    if (LEVELS[level] < threshold) return
+    sink.write(format === 'json' ? jsonLine(level, message, attributes) : textLine(level, message, attributes))
+  }
+
+  /** A line, and an event for those who follow the log. */
+  event(level: Level, message: string, attributes: Attributes): void {
+    this.events++
+    this.write(level, message, attributes)
+    if (this.stream.hasFollowers) {
+      this.stream.publish(`{"message":${quote(textLine(level, message, attributes).trimEnd())}}\n`)
+    }
+  }
+}
+
+function jsonLine(level: Level, message: string, attributes: Attributes): string {
+  return `${stringify({ time: new Date().toISOString(), level, msg: message, ...attributes })}\n`
+}
+
+function textLine(level: Level, message: string, attributes: Attributes): string {
+  let line = `time=${new Date().toISOString()} level=${level} msg=${value(message)}`
+  for (const [name, attribute] of Object.entries(attributes)) {
+    if (attribute !== undefined) line += ` ${name}=${value(String(attribute))}`
+  }
+  return `${line}\n`
+}
+
+/** Quoted when it could be mistaken for something else, so that a line stays a line. */
+function value(text: string): string {
+  return /^[^\s"=\p{C}]+$/u.test(text) ? text : JSON.stringify(text)
+}

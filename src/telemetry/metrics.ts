@@ -1,0 +1,160 @@
+/**
+ * Counts what the server does. A request costs a few additions; the text for Prometheus is made by
+ * prom-client, which is loaded at the first scrape and asks here for the figures (kes-api.md 8).
+ */
+
+import { availableParallelism, cpus } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
+
+import type { Metric, Registry } from 'prom-client'
+
+/** Upper bounds of `kes_http_response_time`, in seconds. */
+const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 3, 5, 10] as const
+
+/** What other parts know and metrics only asks for. */
+export interface Gauges {
+  auditEvents(): number
+  errorEvents(): number
+  cachedKeys(): number
+  cacheHits(): number
+  cacheMisses(): number
+  keyStoreUp(): number
+}
+
+export class Metrics {
+  /** Requests that are being worked on. */
+  active = 0
+  readonly startedAt = Date.now()
+  readonly #statuses = new Map<number, number>()
+  readonly #operations = new Map<string, Map<number, number>>()
+  readonly #buckets = new Array<number>(BOUNDS.length + 1).fill(0)
+  #seconds = 0
+  #text: { plain: Registry; full: Registry } | undefined
+
+  /** @param operation what was asked for; '' when no route matched. @param took milliseconds */
+  count(operation: string, status: number, took: number): void {
+    this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1)
+    let statuses = this.#operations.get(operation)
+    if (statuses === undefined) this.#operations.set(operation, (statuses = new Map<number, number>()))
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    const seconds = took / 1000
+    this.#seconds += seconds
+    let bucket = 0
+    while (bucket < BOUNDS.length && seconds > (BOUNDS[bucket] ?? 0)) bucket++
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1
+  }
+
+  /** Seconds since the server started. */
+  get uptime(): number {
+    return (Date.now() - this.startedAt) / 1000
+  }
+
+  /**
+   * Prometheus text format 0.0.4.
+   *
+   * @param full also our own families; without, exactly those of the Go server, each with the labels that its
+   *   clients expect.
+   */
+  async text(gauges: Gauges, full: boolean): Promise<string> {
+    this.#text ??= await this.#registries(gauges)
+    return full ? this.#text.full.metrics() : this.#text.plain.metrics()
+  }
+
+  async #registries(gauges: Gauges): Promise<{ plain: Registry; full: Registry }> {
+    const { collectDefaultMetrics, Registry } = await import('prom-client')
+    const plain = new Registry()
+    for (const family of this.#families(gauges)) plain.registerMetric(family as unknown as Metric)
+    const own = new Registry()
+    collectDefaultMetrics({ register: own })
+    for (const family of this.#ownFamilies(gauges)) own.registerMetric(family as unknown as Metric)
+    return { plain, full: Registry.merge([plain, own]) }
+  }
+
+  #families(gauges: Gauges): Family[] {
+    const responses = (least: number, below: number) => (): Sample[] => {
+      // The first scrape must show every family, or a rate over it starts with a gap.
+      const codes = new Map([[least, 0]])
+      for (const [status, count] of this.#statuses) if (status >= least && status < below) codes.set(status, count)
+      return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
+    }
+    return [
+      new Family('gauge', 'kes_http_request_active', 'Number of active requests that are not finished, yet.', () => this.active),
+      new Family('counter', 'kes_http_request_success', 'Number of requests that have been served successfully.', responses(200, 400)),
+      new Family('counter', 'kes_http_request_error', 'Number of request that failed due to some error. (HTTP 4xx status code)', responses(400, 500)),
+      new Family('counter', 'kes_http_request_failure', 'Number of request that failed due to some internal failure. (HTTP 5xx status code)', responses(500, 600)),
+      new Family('histogram', 'kes_http_response_time', 'Histogram of request response times spawning from 10ms to 10s.', () => this.#histogram('kes_http_response_time')),
+      new Family('counter', 'kes_log_audit_events', 'Number of audit log events written to the audit log targets.', () => gauges.auditEvents()),
+      new Family('counter', 'kes_log_error_events', 'Number of error log events written to the error log targets.', () => gauges.errorEvents()),
+      new Family('gauge', 'kes_system_up_time', 'The time the server has been up and running in seconds.', () => this.uptime),
+      new Family('gauge', 'kes_system_num_cpu', 'The number of logical CPUs available on the system.', () => cpus().length),
+      new Family('gauge', 'kes_system_num_cpu_used', 'The number of logical CPUs usable by the server.', availableParallelism),
+      new Family('gauge', 'kes_system_num_threads', 'The number of threads of the server that run JavaScript.', () => 1),
+      new Family('gauge', 'kes_system_mem_heap_used', 'The number of bytes of memory used on the heap.', () => memory().heapUsed),
+      new Family('gauge', 'kes_system_mem_heap_objects', 'The number of objects on the heap; 0, since this platform has no such figure.', () => 0),
+      new Family('gauge', 'kes_system_mem_stack_used', 'The number of bytes of memory used on the stack; 0, since this platform has no such figure.', () => 0),
+    ]
+  }
+
+  #ownFamilies(gauges: Gauges): Family[] {
+    return [
+      new Family('counter', 'kes_api_requests', 'Number of requests by operation and HTTP status code.', () =>
+        [...this.#operations].flatMap(([operation, statuses]) =>
+          [...statuses].map(([code, value]) => ({ labels: { operation: operation || 'none', code: String(code) }, value })),
+        ),
+      ),
+      new Family('gauge', 'kes_cache_keys', 'Number of keys in the cache.', () => gauges.cachedKeys()),
+      new Family('counter', 'kes_cache_hits', 'Number of keys taken from the cache.', () => gauges.cacheHits()),
+      new Family('counter', 'kes_cache_misses', 'Number of keys that had to be fetched from the keystore.', () => gauges.cacheMisses()),
+      new Family('gauge', 'kes_keystore_up', 'Whether the keystore answered the last time it was asked.', () => gauges.keyStoreUp()),
+    ]
+  }
+
+  #histogram(name: string): Sample[] {
+    const samples: Sample[] = []
+    let count = 0
+    for (const [index, value] of this.#buckets.entries()) {
+      count += value
+      const le = BOUNDS[index] ?? '+Inf'
+      samples.push({ metricName: `${name}_bucket`, labels: { le }, value: count })
+    }
+    samples.push({ metricName: `${name}_sum`, labels: {}, value: this.#seconds })
+    samples.push({ metricName: `${name}_count`, labels: {}, value: count })
+    return samples
+  }
+}
+
+/** Bytes in use, for metrics and the status call. */
+export function memory(): { readonly heapUsed: number } {
+  return { heapUsed: getHeapStatistics().used_heap_size }
+}
+
+interface Sample {
+  readonly metricName?: string
+  readonly labels: Readonly<Record<string, string | number>>
+  readonly value: number
+}
+
+/** What prom-client's registry asks of a metric: its figures at the moment of the scrape. */
+class Family {
+  readonly name: string
+  readonly help: string
+  readonly type: 'gauge' | 'counter' | 'histogram'
+  readonly aggregator = 'sum'
+  readonly #read: () => number | Sample[]
+
+  constructor(type: Family['type'], name: string, help: string, read: () => number | Sample[]) {
+    this.type = type
+    this.name = name
+    this.help = help
+    this.#read = read
+  }
+
+  async get(): Promise<object> {
+    const figures = this.#read()
+    const values = typeof figures === 'number' ? [{ labels: {}, value: figures }] : figures
+    return { name: this.name, help: this.help, type: this.type, aggregator: this.aggregator, values }
+  }
+
+  /** A registry that is reset keeps our counts: they are not its own. */
+  reset(): void {}
+}
