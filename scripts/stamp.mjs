@@ -4,7 +4,9 @@ import { chmodSync, writeFileSync } from 'node:fs'
 
 let commit = ''
 try {
-  commit = execFileSync('git', ['rev-parse', 'HEAD'], { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim()
+  commit = execFileSync('git', ['rev-parse', 'HEAD'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    .toString()
+    .trim()
 } catch {
   // A source archive has no git directory; the commit is then unknown, not wrong.
 }

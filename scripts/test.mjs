@@ -4,8 +4,14 @@ import { readdirSync } from 'node:fs'
 
 const words = process.argv.slice(2)
 const files = readdirSync('build/test', { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.test.js') && (words.length === 0 || words.some((word) => file.includes(word))))
+  .filter(
+    (file) =>
+      file.endsWith('.test.js') &&
+      (words.length === 0 || words.some((word) => file.includes(word))),
+  )
   .map((file) => `build/test/${file}`)
   .sort()
-const { status } = spawnSync(process.execPath, ['--test', '--test-timeout=120000', ...files], { stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, ['--test', '--test-timeout=120000', ...files], {
+  stdio: 'inherit',
+})
 process.exit(status ?? 1)

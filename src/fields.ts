@@ -21,7 +21,8 @@ export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0
   if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined
   let millis = 0
-  for (const [, number, unit] of text.matchAll(/([\d.]+)([a-zµμ]+)/g)) millis += Number(number) * (UNITS[unit ?? ''] ?? 0)
+  for (const [, number, unit] of text.matchAll(/([\d.]+)([a-zµμ]+)/g))
+    millis += Number(number) * (UNITS[unit ?? ''] ?? 0)
   return millis
 }
 

@@ -65,7 +65,8 @@ export class Fields {
   value(name: string): unknown {
     let found: unknown
     for (const key in this.#object) {
-      if (key === name || (key.length === name.length && fold(key) === name)) found = this.#object[key]
+      if (key === name || (key.length === name.length && fold(key) === name))
+        found = this.#object[key]
     }
     return found ?? undefined
   }
@@ -97,7 +98,8 @@ function byteArray(value: unknown): Buffer | undefined {
   const bytes = Buffer.allocUnsafe(value.length)
   for (const [index, item] of value.entries()) {
     const byte: unknown = item ?? 0
-    if (typeof byte !== 'number' || !Number.isInteger(byte) || byte < 0 || byte > 255) return undefined
+    if (typeof byte !== 'number' || !Number.isInteger(byte) || byte < 0 || byte > 255)
+      return undefined
     bytes[index] = byte
   }
   return bytes
@@ -122,5 +124,8 @@ export function stringify(value: unknown): string {
 }
 
 function escape(json: string): string {
-  return json.replace(/[<>&\u2028\u2029\ufffd]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return json.replace(
+    /[<>&\u2028\u2029\ufffd]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }

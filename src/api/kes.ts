@@ -45,7 +45,10 @@ const ready: Route = {
   async handle({ services }) {
     const probe = await services.keys.health.probe()
     if ('latency' in probe) return EMPTY
-    throw new KesError(isUnreachable(probe.error) ? 'KEYSTORE_UNREACHABLE' : 'KEYSTORE_UNAVAILABLE', { cause: probe.error })
+    throw new KesError(
+      isUnreachable(probe.error) ? 'KEYSTORE_UNREACHABLE' : 'KEYSTORE_UNAVAILABLE',
+      { cause: probe.error },
+    )
   },
 }
 
@@ -74,7 +77,11 @@ const status: Route = {
         mem_heap_used: memory().heapUsed,
         mem_stack_used: 0,
         ...(latency === undefined
-          ? { keystore_unreachable: true, keystore_unavailable: true, kms: { state: 'unreachable' } }
+          ? {
+              keystore_unreachable: true,
+              keystore_unavailable: true,
+              kms: { state: 'unreachable' },
+            }
           : { keystore_latency: latency, kms: { state: 'reachable', latency } }),
       }),
     )
@@ -205,7 +212,9 @@ const listKeys: Route = {
     const listing = parseListing(call.param)
     const page = await call.services.keys.list(listing, call)
     // Unlike the other listings, this one leaves an empty continue_at out, as the Go server does.
-    return json(stringify({ names: page.names, continue_at: continueAt(listing, page) || undefined }))
+    return json(
+      stringify({ names: page.names, continue_at: continueAt(listing, page) || undefined }),
+    )
   },
 }
 
@@ -285,7 +294,9 @@ const hmacKey: Route = {
   handle(call) {
     const name = keyName(call)
     const message = new Body(call.body).bytes('message')
-    return withKey(call, name, (key) => secretJson(`{"hmac":"${key.hmac(message).toString('base64')}"}`))
+    return withKey(call, name, (key) =>
+      secretJson(`{"hmac":"${key.hmac(message).toString('base64')}"}`),
+    )
   },
 }
 

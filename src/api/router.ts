@@ -79,5 +79,10 @@ export function redirect(method: string, target: string): Reply {
   const headers = { location: target }
   if (method !== 'GET' && method !== 'HEAD') return { status: 307, headers }
   const link = target.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
-  return { status: 307, headers, type: 'text/html; charset=utf-8', body: `<a href="${link}">Temporary Redirect</a>.\n\n` }
+  return {
+    status: 307,
+    headers,
+    type: 'text/html; charset=utf-8',
+    body: `<a href="${link}">Temporary Redirect</a>.\n\n`,
+  }
 }

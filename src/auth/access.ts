@@ -62,7 +62,12 @@ export class Access {
     if (verdict?.allowed === true) return
     const api = path.slice(0, MAX_PATH_IN_ANSWER)
     throw new KesError('NOT_ALLOWED', {
-      detail: { identity, api, policy: policy?.name ?? null, hint: hint(policy, verdict?.rule, api) },
+      detail: {
+        identity,
+        api,
+        policy: policy?.name ?? null,
+        hint: hint(policy, verdict?.rule, api),
+      },
     })
   }
 }

@@ -36,6 +36,7 @@ export function peerOf(der: Buffer): Peer | undefined {
 export function certificateFault(peer: Peer, now: number): string | undefined {
   if (now < peer.notBefore) return 'the certificate is not valid yet'
   if (now > peer.notAfter) return 'the certificate has expired'
-  if (!peer.clientAuth) return 'the certificate is not for TLS clients (extended key usage clientAuth)'
+  if (!peer.clientAuth)
+    return 'the certificate is not for TLS clients (extended key usage clientAuth)'
   return undefined
 }

@@ -34,10 +34,13 @@ export async function newIdentity(subject: string | undefined, options: NewOptio
     return printApiKey(options.json === true)
   }
   if (options.key === undefined || options.cert === undefined) {
-    throw new CommandError('--key and --cert belong together: one for the private key, one for its certificate')
+    throw new CommandError(
+      '--key and --cert belong together: one for the private key, one for its certificate',
+    )
   }
   for (const address of options.ip ?? []) {
-    if (isIP(address) === 0) throw new CommandError(`--ip: '${address}' is not an IP address; a host name goes with --dns`)
+    if (isIP(address) === 0)
+      throw new CommandError(`--ip: '${address}' is not an IP address; a host name goes with --dns`)
   }
   const pair = await newCertificate({
     subject: subject ?? '',
@@ -45,16 +48,21 @@ export async function newIdentity(subject: string | undefined, options: NewOptio
     dns: options.dns ?? [],
     lifetime: options.expiry ?? DEFAULT_EXPIRY,
   })
-  const privateKey = options.encrypt === true ? encrypt(pair.privateKey, await askPassword()) : pair.privateKey
+  const privateKey =
+    options.encrypt === true ? encrypt(pair.privateKey, await askPassword()) : pair.privateKey
   const flag = options.force === true ? 'w' : 'wx'
   write(options.key, privateKey, 0o600, flag)
   write(options.cert, pair.certificate, 0o644, flag)
   const identity = certificateIdentity(pair.certificate)
-  if (options.json === true) return print(JSON.stringify({ identity, key: options.key, cert: options.cert }))
+  if (options.json === true)
+    return print(JSON.stringify({ identity, key: options.key, cert: options.cert }))
   print(`Private key:  ${options.key}\nCertificate:  ${options.cert}\nIdentity:     ${identity}`)
 }
 
-export async function identityOfThing(what: string, options: { readonly json?: boolean }): Promise<void> {
+export async function identityOfThing(
+  what: string,
+  options: { readonly json?: boolean },
+): Promise<void> {
   const identity = ApiKey.parse(what)?.identity ?? fileIdentity(what)
   print(options.json === true ? JSON.stringify({ identity }) : identity)
 }
@@ -78,12 +86,15 @@ This is no secret: a server needs it to know what you may do. It can be computed
 }
 
 function fileIdentity(path: string): string {
-  if (path.startsWith('kes:')) throw new CommandError('this is not a valid API key: was it copied whole?')
+  if (path.startsWith('kes:'))
+    throw new CommandError('this is not a valid API key: was it copied whole?')
   let pem: string
   try {
     pem = readFileSync(path, 'utf8')
   } catch (error) {
-    throw new CommandError(`'${path}' is no API key, and as a file it cannot be read: ${(error as Error).message}`)
+    throw new CommandError(
+      `'${path}' is no API key, and as a file it cannot be read: ${(error as Error).message}`,
+    )
   }
   return certificateIdentity(pem, path)
 }
@@ -101,7 +112,11 @@ function write(path: string, text: string, mode: number, flag: 'w' | 'wx'): void
     writeFileSync(path, text, { mode, flag })
   } catch (error) {
     const exists = (error as NodeJS.ErrnoException).code === 'EEXIST'
-    throw new CommandError(exists ? `'${path}' exists; replace it with --force` : `'${path}' cannot be written: ${(error as Error).message}`)
+    throw new CommandError(
+      exists
+        ? `'${path}' exists; replace it with --force`
+        : `'${path}' cannot be written: ${(error as Error).message}`,
+    )
   }
 }
 
@@ -114,7 +129,8 @@ function encrypt(pem: string, passphrase: string): string {
 async function askPassword(): Promise<string> {
   const given = process.env['KES_CLIENT_KEY_PASSWORD']
   if (given !== undefined && given !== '') return given
-  if (!process.stdin.isTTY) throw new CommandError('no terminal to ask for the password: set KES_CLIENT_KEY_PASSWORD')
+  if (!process.stdin.isTTY)
+    throw new CommandError('no terminal to ask for the password: set KES_CLIENT_KEY_PASSWORD')
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const prompt = createInterface({ input: process.stdin, output: silent, terminal: true })
   process.stderr.write('Password for the private key: ')
@@ -123,7 +139,8 @@ async function askPassword(): Promise<string> {
   const again = await prompt.question('')
   process.stderr.write('\n')
   prompt.close()
-  if (password === '' || password !== again) throw new CommandError('the passwords are empty or differ; nothing was written')
+  if (password === '' || password !== again)
+    throw new CommandError('the passwords are empty or differ; nothing was written')
   return password
 }
 

@@ -4,7 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { type Config, ConfigError, type Loaded, loadConfig, loadConfigFile, type LoadOptions } from '../config/load.ts'
+import {
+  type Config,
+  ConfigError,
+  type Loaded,
+  loadConfig,
+  loadConfigFile,
+  type LoadOptions,
+} from '../config/load.ts'
 import { newCertificate } from '../crypto/certificate.ts'
 import { ApiKey } from '../crypto/identity.ts'
 import { LEVELS } from '../telemetry/log.ts'
@@ -27,7 +34,8 @@ interface ServerOptions {
 const DEV_LIFETIME = 30 * 24 * 3_600_000
 
 export async function serve(options: ServerOptions): Promise<void> {
-  const { loaded, hints } = options.dev === true ? await devConfig(options) : { loaded: load(options), hints: [] }
+  const { loaded, hints } =
+    options.dev === true ? await devConfig(options) : { loaded: load(options), hints: [] }
   const { config, warnings } = loaded
   for (const warning of warnings) say(`Warning: ${warning}`)
   const server = await start(config)
@@ -44,7 +52,10 @@ function load({ config: path, addr, key, cert, auth, lenient }: ServerOptions): 
   return checked(() => loadConfigFile(path, loadOptions({ addr, key, cert, auth, lenient })))
 }
 
-type Flags = Partial<Record<'addr' | 'key' | 'cert', string | undefined>> & { auth?: 'on' | 'off' | undefined; lenient?: boolean | undefined }
+type Flags = Partial<Record<'addr' | 'key' | 'cert', string | undefined>> & {
+  auth?: 'on' | 'off' | undefined
+  lenient?: boolean | undefined
+}
 
 function loadOptions({ addr, key, cert, auth, lenient }: Flags): LoadOptions {
   return {
@@ -58,7 +69,9 @@ function checked(read: () => Loaded): Loaded {
     return read()
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    throw new CommandError(`the config cannot be used:\n${error.findings.map((finding) => `  ${finding}`).join('\n')}`)
+    throw new CommandError(
+      `the config cannot be used:\n${error.findings.map((finding) => `  ${finding}`).join('\n')}`,
+    )
   }
 }
 
@@ -68,19 +81,25 @@ async function start(config: Config): Promise<Server> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE') {
-      throw new CommandError(`port ${config.address.port} is taken: is another server running? Choose another with --addr`)
+      throw new CommandError(
+        `port ${config.address.port} is taken: is another server running? Choose another with --addr`,
+      )
     }
     if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-      throw new CommandError(`cannot listen on ${config.address.host}:${config.address.port}: ${(error as Error).message}`)
+      throw new CommandError(
+        `cannot listen on ${config.address.host}:${config.address.port}: ${(error as Error).message}`,
+      )
     }
-    if (error instanceof KeyStoreError || error instanceof TlsFileError || error instanceof Error) throw new CommandError(error.message)
+    if (error instanceof KeyStoreError || error instanceof TlsFileError || error instanceof Error)
+      throw new CommandError(error.message)
     throw error
   }
 }
 
 /** A server for trying out: nothing of it is kept. */
 async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hints: string[] }> {
-  if (options.config !== undefined) throw new CommandError('--dev needs no config: leave --config out')
+  if (options.config !== undefined)
+    throw new CommandError('--dev needs no config: leave --config out')
   const admin = ApiKey.generate()
   const directory = mkdtempSync(join(tmpdir(), 'kes-dev-'))
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
@@ -89,7 +108,11 @@ async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hint
   const pair = await newCertificate({
     subject: 'localhost',
     dns: ['localhost', hostname()],
-    ip: ['127.0.0.1', '::1', ...addresses.filter(({ internal }) => !internal).map(({ address }) => address)],
+    ip: [
+      '127.0.0.1',
+      '::1',
+      ...addresses.filter(({ internal }) => !internal).map(({ address }) => address),
+    ],
     lifetime: DEV_LIFETIME,
   })
   writeFileSync(files.key, pair.privateKey, { mode: 0o600 })
@@ -122,12 +145,25 @@ function banner(config: Config, server: Server): string[] {
     ['KeyStore', `${keystore.kind.name}: ${keystore.kind.describe(keystore.settings)}`],
     ['Endpoints', endpoints(address, port).join('\n')],
     ['Admin', config.admin ?? 'none'],
-    ['Policies', `${policies.length} (${identities} ${identities === 1 ? 'identity' : 'identities'})`],
-    ['Auth', tls.auth ? 'on: client certificates are verified' : 'off: any well-formed client certificate is accepted; switch verification on with tls.auth: on'],
-    ['Cache', `any ${seconds(cache.any)}, unused ${seconds(cache.unused)}, offline ${seconds(cache.offline)}`],
+    [
+      'Policies',
+      `${policies.length} (${identities} ${identities === 1 ? 'identity' : 'identities'})`,
+    ],
+    [
+      'Auth',
+      tls.auth
+        ? 'on: client certificates are verified'
+        : 'off: any well-formed client certificate is accepted; switch verification on with tls.auth: on',
+    ],
+    [
+      'Cache',
+      `any ${seconds(cache.any)}, unused ${seconds(cache.unused)}, offline ${seconds(cache.offline)}`,
+    ],
     ['Logs', `error ${levelName(log.threshold)}, audit ${log.audit ? 'on' : 'off'}`],
   ]
-  return rows.flatMap(([name, value]) => value.split('\n').map((line, index) => `${(index === 0 ? name : '').padEnd(12)}${line}`))
+  return rows.flatMap(([name, value]) =>
+    value.split('\n').map((line, index) => `${(index === 0 ? name : '').padEnd(12)}${line}`),
+  )
 }
 
 function endpoints(address: string, port: number): string[] {

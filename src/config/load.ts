@@ -38,7 +38,10 @@ export interface Config {
   /** Undefined when switched off. */
   readonly admin: Identity | undefined
   readonly tls: TlsConfig
-  readonly api: ReadonlyMap<string, { readonly skipAuth: boolean; readonly timeout: number | undefined }>
+  readonly api: ReadonlyMap<
+    string,
+    { readonly skipAuth: boolean; readonly timeout: number | undefined }
+  >
   readonly policies: readonly PolicyConfig[]
   readonly cache: CacheExpiry
   readonly log: { readonly threshold: number; readonly audit: boolean; readonly format: LogFormat }
@@ -98,7 +101,10 @@ export function loadConfig(text: string, path: string, options: LoadOptions = {}
     file.findings
       .filter((finding) => finding.severity === severity)
       .sort(order)
-      .map(({ line, column, field, message }) => `${path}:${line}:${column}: ${field && `${field}: `}${message}`)
+      .map(
+        ({ line, column, field, message }) =>
+          `${path}:${line}:${column}: ${field && `${field}: `}${message}`,
+      )
   const errors = lines('error')
   if (errors.length > 0 || config === undefined) throw new ConfigError(errors)
   return { config, warnings: lines('warning') }
@@ -139,7 +145,8 @@ class Reader {
   #modernise(tree: { [name: string]: Tree }): void {
     if (tree['root'] !== undefined) {
       this.#warn(['root'], 'an old spelling; write admin.identity')
-      if (tree['admin'] === undefined || tree['admin'] === null) tree['admin'] = { identity: tree['root'] }
+      if (tree['admin'] === undefined || tree['admin'] === null)
+        tree['admin'] = { identity: tree['root'] }
       else this.#error(['root'], 'stands beside admin, which means the same')
       delete tree['root']
     }
@@ -153,7 +160,8 @@ class Reader {
     for (const [name, policy] of Object.entries(isMap(tree['policy']) ? tree['policy'] : {})) {
       if (!isMap(policy) || policy['paths'] === undefined) continue
       this.#warn(['policy', name, 'paths'], 'an old spelling; write allow')
-      if (policy['allow'] === undefined || policy['allow'] === null) policy['allow'] = policy['paths']
+      if (policy['allow'] === undefined || policy['allow'] === null)
+        policy['allow'] = policy['paths']
       else this.#error(['policy', name, 'paths'], 'stands beside allow, which means the same')
       delete policy['paths']
     }
@@ -163,7 +171,8 @@ class Reader {
   #checkNames(tree: Tree, type: v.GenericSchema, path: Path): void {
     const known = unwrap(type)
     if (Array.isArray(tree) && 'item' in known) {
-      for (const [index, item] of tree.entries()) this.#checkNames(item, known.item as v.GenericSchema, [...path, index])
+      for (const [index, item] of tree.entries())
+        this.#checkNames(item, known.item as v.GenericSchema, [...path, index])
     }
     if (!isMap(tree)) return
     for (const [name, value] of Object.entries(tree)) {
@@ -184,11 +193,14 @@ class Reader {
     if (IGNORED.has(field)) return this.#warn(path, 'has never had an effect; it is ignored')
     const parent = dotted(path.slice(0, -1))
     if (parent === 'keystore') {
-      const what = OTHER_KEY_STORES.has(name) ? 'this keystore is not available in this release' : 'unknown keystore'
+      const what = OTHER_KEY_STORES.has(name)
+        ? 'this keystore is not available in this release'
+        : 'unknown keystore'
       return this.#error(path, `${what}; there are: ${known.join(', ')}`)
     }
     const guess = nearest(name, known)
-    const hint = guess === undefined ? '' : `; did you mean ${dotted([...path.slice(0, -1), guess])}?`
+    const hint =
+      guess === undefined ? '' : `; did you mean ${dotted([...path.slice(0, -1), guess])}?`
     if (this.#options.lenient === true) this.#warn(path, `unknown field, ignored${hint}`)
     else this.#error(path, `unknown field${hint}`)
   }
@@ -198,7 +210,11 @@ class Reader {
     const section = tree['keystore']
     const names = Object.keys(KEY_STORES).join(', ')
     // An unknown keystore was found already; then a missing one is no news.
-    if (this.#file.findings.some(({ field, severity }) => severity === 'error' && field.startsWith('keystore'))) {
+    if (
+      this.#file.findings.some(
+        ({ field, severity }) => severity === 'error' && field.startsWith('keystore'),
+      )
+    ) {
       tree['keystore'] = {}
       return
     }
@@ -209,7 +225,8 @@ class Reader {
     }
     const filled = Object.keys(section).filter((name) => section[name] !== null)
     const chosen = filled.length > 0 ? filled : Object.keys(section)
-    if (chosen.length > 1) this.#error(['keystore'], `more than one keystore is configured: ${chosen.join(', ')}`)
+    if (chosen.length > 1)
+      this.#error(['keystore'], `more than one keystore is configured: ${chosen.join(', ')}`)
     tree['keystore'] = Object.fromEntries(chosen.map((name) => [name, section[name] ?? {}]))
   }
 
@@ -235,14 +252,17 @@ class Reader {
       keys: this.#keys(file.keys),
       keystore: { kind, settings: file.keystore[kindName] },
     }
-    if (config.tls.key === '') this.#error(['tls', 'key'], 'the private key of the server is needed, here or as --key')
-    if (config.tls.cert === '') this.#error(['tls', 'cert'], 'the certificate of the server is needed, here or as --cert')
+    if (config.tls.key === '')
+      this.#error(['tls', 'key'], 'the private key of the server is needed, here or as --key')
+    if (config.tls.cert === '')
+      this.#error(['tls', 'cert'], 'the certificate of the server is needed, here or as --cert')
     return this.#file.findings.some(({ severity }) => severity === 'error') ? undefined : config
   }
 
   #address(text: string): Address {
     const parsed = parseAddress(text)
-    if (parsed === undefined) this.#error([], '--addr: not an address: write it like 0.0.0.0:7373, :7373 or [::]:7373')
+    if (parsed === undefined)
+      this.#error([], '--addr: not an address: write it like 0.0.0.0:7373, :7373 or [::]:7373')
     return parsed ?? { host: '', port: 0 }
   }
 
@@ -263,13 +283,22 @@ class Reader {
       const route = ROUTES.find((known) => known.path === path || known.path === `${path}/`)
       if (route === undefined) {
         const guess = nearest(path, paths)
-        this.#error(['api', path], `there is no such API${guess === undefined ? '' : `; did you mean ${guess}?`}`)
+        this.#error(
+          ['api', path],
+          `there is no such API${guess === undefined ? '' : `; did you mean ${guess}?`}`,
+        )
         continue
       }
       if (settings?.skip_auth === true && route.canSkipAuth !== true) {
-        this.#error(['api', path, 'skip_auth'], 'this API needs a certificate; only /v1/ready, /v1/status, /v1/metrics and /v1/api can do without')
+        this.#error(
+          ['api', path, 'skip_auth'],
+          'this API needs a certificate; only /v1/ready, /v1/status, /v1/metrics and /v1/api can do without',
+        )
       }
-      routes.set(route.path, { skipAuth: settings?.skip_auth ?? false, timeout: settings?.timeout ?? undefined })
+      routes.set(route.path, {
+        skipAuth: settings?.skip_auth ?? false,
+        timeout: settings?.timeout ?? undefined,
+      })
     }
     return routes
   }
@@ -288,7 +317,10 @@ class Reader {
         if (identity === undefined) continue
         const owner = owners.get(identity)
         if (owner !== undefined) {
-          this.#error(path, `this identity is already ${owner.what} (line ${this.#file.where(owner.path)})`)
+          this.#error(
+            path,
+            `this identity is already ${owner.what} (line ${this.#file.where(owner.path)})`,
+          )
           continue
         }
         owners.set(identity, { what: `in the policy '${name}'`, path })
@@ -302,15 +334,25 @@ class Reader {
     const identity = parseIdentity(text)
     if (identity !== undefined) return identity
     if (text.startsWith('kes:')) {
-      this.#error(path, 'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key')
-    } else this.#warn(path, 'not an identity (64 lower-case hex digits), so nobody can have it; it is ignored')
+      this.#error(
+        path,
+        'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
+      )
+    } else
+      this.#warn(
+        path,
+        'not an identity (64 lower-case hex digits), so nobody can have it; it is ignored',
+      )
     return undefined
   }
 
   #checkRules(name: string, field: 'allow' | 'deny', rules: readonly string[]): void {
     for (const [index, rule] of rules.entries()) {
       if (rule.slice(0, -1).includes('*')) {
-        this.#warn(['policy', name, field, index], 'a * is a wildcard only at the end; this one is an ordinary character')
+        this.#warn(
+          ['policy', name, field, index],
+          'a * is a wildcard only at the end; this one is an ordinary character',
+        )
       }
     }
   }
@@ -318,7 +360,11 @@ class Reader {
   #keys(file: ConfigFile['keys']): string[] {
     const names = new Set<string>()
     for (const [index, { name }] of file.entries()) {
-      if (!isName(name)) this.#error(['keys', index, 'name'], 'not a key name: 1 to 80 of 0-9 A-Z a-z _ -, no - first or last')
+      if (!isName(name))
+        this.#error(
+          ['keys', index, 'name'],
+          'not a key name: 1 to 80 of 0-9 A-Z a-z _ -, no - first or last',
+        )
       if (names.has(name)) this.#error(['keys', index, 'name'], 'this key is in the list twice')
       names.add(name)
     }

@@ -12,7 +12,11 @@ import { LEVELS } from '../telemetry/log.ts'
 const rules = (what: string) => v.pipe(optional(v.array(text), []), v.description(what))
 
 /** A field of a later release that this one knows by its neutral value only. */
-const only = (value: string, message: string) => v.pipe(text, v.check((given) => given === value, message))
+const only = (value: string, message: string) =>
+  v.pipe(
+    text,
+    v.check((given) => given === value, message),
+  )
 
 const none = v.pipe(
   duration,
@@ -20,30 +24,47 @@ const none = v.pipe(
 )
 
 const tls = v.object({
-  key: v.pipe(optional(text, ''), v.description('PEM file with the private key. Required, here or as --key.')),
+  key: v.pipe(
+    optional(text, ''),
+    v.description('PEM file with the private key. Required, here or as --key.'),
+  ),
   cert: v.pipe(
     optional(text, ''),
-    v.description('PEM file with the certificate, a chain if need be; needs a SAN. Required, here or as --cert.'),
+    v.description(
+      'PEM file with the certificate, a chain if need be; needs a SAN. Required, here or as --cert.',
+    ),
   ),
   password: v.pipe(optional(text, ''), v.description('Password of an encrypted private key.')),
   auth: v.pipe(
     optional(onOff(false), ''),
-    v.description('on: verify client certificates (chain, dates, usage). off: accept any well-formed one.'),
+    v.description(
+      'on: verify client certificates (chain, dates, usage). off: accept any well-formed one.',
+    ),
   ),
   ca: v.pipe(
     optional(text, ''),
-    v.description('File or directory of PEM files that client certificates are verified against; else the operating system’s.'),
+    v.description(
+      'File or directory of PEM files that client certificates are verified against; else the operating system’s.',
+    ),
   ),
   proxy: v.pipe(
     optional(
       v.object({
         identities: v.pipe(
           optional(v.array(text), []),
-          v.check((list) => list.length === 0, 'TLS proxies are not available in this release; leave the list empty'),
-          v.description('TLS proxies that may forward a client’s certificate. Must be empty in this release.'),
+          v.check(
+            (list) => list.length === 0,
+            'TLS proxies are not available in this release; leave the list empty',
+          ),
+          v.description(
+            'TLS proxies that may forward a client’s certificate. Must be empty in this release.',
+          ),
         ),
         header: optional(v.object({ cert: optional(text, 'X-Tls-Client-Cert') }), {}),
-        admin: v.pipe(optional(onOff(false), 'off'), v.description('Ours: may the admin come through a proxy.')),
+        admin: v.pipe(
+          optional(onOff(false), 'off'),
+          v.description('Ours: may the admin come through a proxy.'),
+        ),
       }),
       {},
     ),
@@ -54,7 +75,9 @@ const tls = v.object({
 const route = v.object({
   skip_auth: v.pipe(
     optional(onOff(false), 'off'),
-    v.description('Serve it without a client certificate. Only /v1/ready, /v1/status, /v1/metrics and /v1/api can.'),
+    v.description(
+      'Serve it without a client certificate. Only /v1/ready, /v1/status, /v1/metrics and /v1/api can.',
+    ),
   ),
   timeout: v.pipe(v.nullish(duration), v.description('How long a request may take.')),
 })
@@ -63,7 +86,10 @@ const policy = v.object({
   allow: rules('Paths that may be called: exact, or a prefix if it ends in *.'),
   deny: rules('Paths that must not be called, whatever allow says.'),
   identities: rules('Who has this policy: 64 hex digits each.'),
-  dialect: optional(only('current', 'only the dialect current is available in this release'), 'current'),
+  dialect: optional(
+    only('current', 'only the dialect current is available in this release'),
+    'current',
+  ),
 })
 
 const expiry = v.object({
@@ -71,11 +97,15 @@ const expiry = v.object({
   unused: v.pipe(optional(duration, '30s'), v.description('How long since its last use.')),
   offline: v.pipe(
     optional(duration, '0s'),
-    v.description('How long keys are kept while the keystore is unreachable, instead of any and unused; 0s = no longer.'),
+    v.description(
+      'How long keys are kept while the keystore is unreachable, instead of any and unused; 0s = no longer.',
+    ),
   ),
   changes: v.pipe(
     optional(duration, '15s'),
-    v.description('Ours: how soon changes of a key by other servers are seen. Without effect in this release.'),
+    v.description(
+      'Ours: how soon changes of a key by other servers are seen. Without effect in this release.',
+    ),
   ),
 })
 
@@ -96,7 +126,9 @@ const level = v.pipe(
 const log = v.object({
   error: v.pipe(
     optional(level, 'on'),
-    v.description('What is written to standard error: on, off, or the least level (debug, info, warn, error, or INFO+1).'),
+    v.description(
+      'What is written to standard error: on, off, or the least level (debug, info, warn, error, or INFO+1).',
+    ),
   ),
   audit: v.pipe(
     optional(onOff(false), 'off'),
@@ -132,7 +164,9 @@ export const schema = v.object({
         identity: v.pipe(
           text,
           v.nonEmpty('the identity of the admin is needed; write disabled if there is none'),
-          v.description('64 hex digits, as printed by `kes identity of`; disabled, or any other word, switches the admin off.'),
+          v.description(
+            '64 hex digits, as printed by `kes identity of`; disabled, or any other word, switches the admin off.',
+          ),
         ),
       },
       'a section with the field identity is expected',
@@ -140,9 +174,18 @@ export const schema = v.object({
     v.description('Who may do everything.'),
   ),
   tls: v.pipe(optional(tls, {}), v.description('Certificates: the server’s and the clients’.')),
-  api: v.pipe(optional(v.record(text, v.nullish(route, {})), {}), v.description('Settings of single routes, by path as /v1/api prints it.')),
-  policy: v.pipe(optional(v.record(text, v.nullish(policy, {})), {}), v.description('Who may do what, by name.')),
-  cache: v.pipe(optional(v.object({ expiry: optional(expiry, {}) }), {}), v.description('How long keys stay in memory.')),
+  api: v.pipe(
+    optional(v.record(text, v.nullish(route, {})), {}),
+    v.description('Settings of single routes, by path as /v1/api prints it.'),
+  ),
+  policy: v.pipe(
+    optional(v.record(text, v.nullish(policy, {})), {}),
+    v.description('Who may do what, by name.'),
+  ),
+  cache: v.pipe(
+    optional(v.object({ expiry: optional(expiry, {}) }), {}),
+    v.description('How long keys stay in memory.'),
+  ),
   log: v.pipe(optional(log, {}), v.description('Logs.')),
   keys: v.pipe(optional(v.array(key), []), v.description('Keys that are created at start.')),
   key: v.pipe(

@@ -1,6 +1,16 @@
 /** A YAML file as strings, lists and maps, with the place of every value and `${ENV}` put in. */
 
-import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, type Document } from 'yaml'
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type Document,
+} from 'yaml'
 
 export type Path = readonly (string | number)[]
 export type Tree = string | null | Tree[] | { [name: string]: Tree }
@@ -23,16 +33,31 @@ export class YamlFile {
 
   constructor(text: string, env: Readonly<Record<string, string | undefined>>) {
     // The failsafe schema leaves every scalar a string: `on`, `off` and identities of digits stay what they are.
-    this.#document = parseDocument(text, { lineCounter: this.#lines, schema: 'failsafe', merge: true, prettyErrors: false })
+    this.#document = parseDocument(text, {
+      lineCounter: this.#lines,
+      schema: 'failsafe',
+      merge: true,
+      prettyErrors: false,
+    })
     for (const error of this.#document.errors) {
-      this.findings.push({ severity: 'error', ...this.#place(error.pos[0]), field: '', message: error.message })
+      this.findings.push({
+        severity: 'error',
+        ...this.#place(error.pos[0]),
+        field: '',
+        message: error.message,
+      })
     }
     this.tree = this.findings.length > 0 ? null : this.#read(this.#document.contents, [], env)
   }
 
   /** Notes something about the field at `path`, or about the nearest one above that is in the file. */
   note(severity: Finding['severity'], path: Path, message: string): void {
-    this.findings.push({ severity, ...this.#place(this.#offset(path)), field: dotted(path), message })
+    this.findings.push({
+      severity,
+      ...this.#place(this.#offset(path)),
+      field: dotted(path),
+      message,
+    })
   }
 
   /** Where a field is, for messages that name two places. */
@@ -49,7 +74,13 @@ export class YamlFile {
       for (const { key, value } of node.items) {
         const name = String((key as Node).toJSON?.() ?? key)
         if (name === '<<') Object.assign(map, this.#read(value, path, env), map)
-        else Object.defineProperty(map, name, { value: this.#read(value, [...path, name], env), enumerable: true, writable: true, configurable: true })
+        else
+          Object.defineProperty(map, name, {
+            value: this.#read(value, [...path, name], env),
+            enumerable: true,
+            writable: true,
+            configurable: true,
+          })
       }
       return map
     }
@@ -59,7 +90,8 @@ export class YamlFile {
     const variable = /^\$\{(.+)\}$/.exec(text.trim())?.[1]?.trim()
     if (variable === undefined) return text
     const value = env[variable]
-    if (value === undefined) this.note('error', path, `the environment variable ${variable} is not set`)
+    if (value === undefined)
+      this.note('error', path, `the environment variable ${variable} is not set`)
     return value?.trim() ?? ''
   }
 
@@ -69,7 +101,9 @@ export class YamlFile {
     for (const step of path) {
       if (isAlias(node)) node = node.resolve(this.#document)
       if (isMap(node)) {
-        const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+        const pair = node.items.find(
+          ({ key }) => isScalar(key) && String(key.value) === String(step),
+        )
         if (!isPair(pair) || !isNode(pair.key)) break
         offset = start(pair.key)
         node = pair.value
@@ -97,5 +131,8 @@ function start(node: Node): number {
 }
 
 export function dotted(path: Path): string {
-  return path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('').replace(/^\./, '')
+  return path
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`))
+    .join('')
+    .replace(/^\./, '')
 }

@@ -50,10 +50,7 @@ export function seal(
   const body = aead.update(plaintext)
   aead.final()
   subkey.fill(0)
-  return Buffer.concat(
-    [body, aead.getAuthTag(), random],
-    plaintext.length + OVERHEAD,
-  )
+  return Buffer.concat([body, aead.getAuthTag(), random], plaintext.length + OVERHEAD)
 }
 
 /** The plaintext, or undefined when anything about message, context or secret is not as it was sealed. */
@@ -63,12 +60,15 @@ export function open(
   { iv, nonce, body }: Sealed,
   context: Uint8Array,
 ): Buffer | undefined {
-  if (iv.length !== IV_SIZE || nonce.length !== NONCE_SIZE || body.length < TAG_SIZE) return undefined
+  if (iv.length !== IV_SIZE || nonce.length !== NONCE_SIZE || body.length < TAG_SIZE)
+    return undefined
   const subkey = deriveSubkey(cipher, secret, iv)
   const aead =
     cipher === 'AES256'
       ? createDecipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
-      : createDecipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, { authTagLength: TAG_SIZE })
+      : createDecipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, {
+          authTagLength: TAG_SIZE,
+        })
   const size = body.length - TAG_SIZE
   aead.setAuthTag(body.subarray(size))
   if (context.length > 0) aead.setAAD(context, { plaintextLength: size })

@@ -47,7 +47,9 @@ async function issue(key: KeyObject, options: CertificateOptions): Promise<Certi
   ]
   // The library signs through WebCrypto, where Ed25519 is an experiment on Node 20: this is its one
   // call, on node:crypto.
-  const subtle = { sign: async (_: unknown, __: unknown, data: ArrayBuffer) => sign(null, Buffer.from(data), key) }
+  const subtle = {
+    sign: async (_: unknown, __: unknown, data: ArrayBuffer) => sign(null, Buffer.from(data), key),
+  }
   const certificate = await x509.X509CertificateGenerator.create(
     {
       serialNumber: serialNumber(),

@@ -50,7 +50,9 @@ export function readCertificate(der: Buffer): CertificateFacts {
     notBefore: readTime(notBefore),
     notAfter: readTime(notAfter),
     isCa: constraints !== undefined && readIsCa(constraints),
-    clientAuth: usages === undefined || readUsages(usages).some((id) => id === CLIENT_AUTH || id === ANY_USAGE),
+    clientAuth:
+      usages === undefined ||
+      readUsages(usages).some((id) => id === CLIENT_AUTH || id === ANY_USAGE),
   }
 }
 
@@ -79,7 +81,7 @@ function read(der: Buffer, start: number): Element {
 
 function children({ value }: Element): Element[] {
   const elements: Element[] = []
-  for (let at = 0; at < value.length; ) {
+  for (let at = 0; at < value.length;) {
     const element = read(value, at)
     elements.push(element)
     at += element.whole.length
@@ -116,12 +118,20 @@ function readUsages(usages: Element): string[] {
 const TIME = /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/
 
 function readTime(element: Element | undefined): number {
-  if (element?.tag !== UTC_TIME && element?.tag !== GENERALIZED_TIME) throw new DerError('not a time')
+  if (element?.tag !== UTC_TIME && element?.tag !== GENERALIZED_TIME)
+    throw new DerError('not a time')
   const text = element.value.toString('latin1')
   // RFC 5280, 4.1.2.5.1: two-digit years from 50 on belong to the last century.
   const century = element.tag === GENERALIZED_TIME ? '' : text < '50' ? '20' : '19'
   const parts = TIME.exec(century + text)
   if (parts === null) throw new DerError('malformed time')
-  const [year, month, day, hour, minute, second] = parts.slice(1).map(Number) as [number, number, number, number, number, number]
+  const [year, month, day, hour, minute, second] = parts.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ]
   return Date.UTC(year, month - 1, day, hour, minute, second)
 }

@@ -42,7 +42,10 @@ export class KeyCache {
     this.#fetch = fetch
     this.#health = health
     this.#expiry = expiry
-    const interval = Math.min(Math.max(Math.min(expiry.any, expiry.unused) / 2, MIN_SWEEP), MAX_SWEEP)
+    const interval = Math.min(
+      Math.max(Math.min(expiry.any, expiry.unused) / 2, MIN_SWEEP),
+      MAX_SWEEP,
+    )
     this.#sweeper = setInterval(() => void this.#sweep(), interval).unref()
   }
 
@@ -120,7 +123,8 @@ export class KeyCache {
   async #sweep(): Promise<void> {
     const expired = (now: number): string[] =>
       [...this.#entries].filter(([, entry]) => !this.#isFresh(entry, now)).map(([name]) => name)
-    if (this.#expiry.offline > 0 && expired(performance.now()).length > 0) await this.#health.probe()
+    if (this.#expiry.offline > 0 && expired(performance.now()).length > 0)
+      await this.#health.probe()
     const now = performance.now()
     if (this.#isOffline(now)) return
     for (const name of expired(now)) this.#entries.delete(name)

@@ -48,8 +48,14 @@ export function decodeKey(entry: Uint8Array): Key {
   try {
     return new Key(text.trimStart().startsWith('{') ? readJson(entry) : readProtobuf(text))
   } catch (error) {
-    if (error instanceof ProtobufError || error instanceof JsonError || error instanceof SyntaxError) {
-      throw new DamagedKeyError(`not a stored key: ${error instanceof SyntaxError ? 'malformed JSON' : error.message}`)
+    if (
+      error instanceof ProtobufError ||
+      error instanceof JsonError ||
+      error instanceof SyntaxError
+    ) {
+      throw new DamagedKeyError(
+        `not a stored key: ${error instanceof SyntaxError ? 'malformed JSON' : error.message}`,
+      )
     }
     throw error
   }
@@ -72,7 +78,12 @@ function readProtobuf(text: string): KeyParts {
   const seconds = time?.integer(1) ?? 0
   const nanos = time?.integer(2) ?? 0
   // The range of google.protobuf.Timestamp: the years 1 to 9999.
-  if (seconds < ZERO_TIME.seconds || seconds > 253_402_300_799 || nanos < 0 || nanos > 999_999_999) {
+  if (
+    seconds < ZERO_TIME.seconds ||
+    seconds > 253_402_300_799 ||
+    nanos < 0 ||
+    nanos > 999_999_999
+  ) {
     throw new DamagedKeyError('the creation date is out of range')
   }
   return {

@@ -54,7 +54,12 @@ export class KeyService {
   }
 
   /** Stores a key with a given secret. @throws KesError KEY_EXISTS */
-  async import(name: string, { cipher, secret, hmacKey }: Import, by: string, deadline: Deadline): Promise<void> {
+  async import(
+    name: string,
+    { cipher, secret, hmacKey }: Import,
+    by: string,
+    deadline: Deadline,
+  ): Promise<void> {
     const entry = encodeKey({
       cipher,
       secret,
@@ -118,8 +123,11 @@ export class KeyService {
     } catch (error) {
       if (error instanceof KesError) throw error
       const isTimeout = error instanceof Error && error.name === 'TimeoutError'
-      const cause = isTimeout ? new KeyStoreError('unreachable', `no answer within ${FETCH_LIMIT} ms`) : error
-      if (cause instanceof KeyStoreError && cause.failure === 'unreachable') this.health.reportDown()
+      const cause = isTimeout
+        ? new KeyStoreError('unreachable', `no answer within ${FETCH_LIMIT} ms`)
+        : error
+      if (cause instanceof KeyStoreError && cause.failure === 'unreachable')
+        this.health.reportDown()
       throw new KesError(code, { cause })
     }
   }

@@ -72,7 +72,9 @@ class DirectoryStore implements KeyStore {
       }
       await this.#syncDirectory()
     } catch (error) {
-      throw isErrno(error, 'EEXIST') ? new KesError('KEY_EXISTS', { cause: error }) : translate(error)
+      throw isErrno(error, 'EEXIST')
+        ? new KesError('KEY_EXISTS', { cause: error })
+        : translate(error)
     }
   }
 
@@ -162,7 +164,8 @@ async function removeOldDrafts(directory: string): Promise<void> {
 }
 
 function translate(error: unknown): Error {
-  if (error instanceof KeyStoreError || error instanceof KesError || !isErrno(error)) return error as Error
+  if (error instanceof KeyStoreError || error instanceof KesError || !isErrno(error))
+    return error as Error
   const failure =
     error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS'
       ? 'denied'

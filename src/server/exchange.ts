@@ -53,7 +53,13 @@ export abstract class Exchange implements Call {
   #aborter: AbortController | undefined
   #abortReason: KesError | undefined
 
-  constructor(method: string, target: string, connection: Connection, state: State, events: Events) {
+  constructor(
+    method: string,
+    target: string,
+    connection: Connection,
+    state: State,
+    events: Events,
+  ) {
     this.method = method
     this.target = target
     this.connection = connection
@@ -101,7 +107,11 @@ export abstract class Exchange implements Call {
 
   /** The client has gone, or broke off the body. */
   abort(): void {
-    this.#end(new KesError('BAD_REQUEST', { message: 'the client ended the request before it was complete' }))
+    this.#end(
+      new KesError('BAD_REQUEST', {
+        message: 'the client ended the request before it was complete',
+      }),
+    )
   }
 
   protected take(chunk: Buffer): void {

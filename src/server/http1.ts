@@ -58,7 +58,8 @@ export class Http1Exchange extends Exchange {
     response.flushHeaders()
     response.on('close', onEnd)
     return {
-      write: (line) => response.write(line) || response.writableLength < FOLLOWER_BACKLOG,
+      write: (line) =>
+        !response.destroyed && (response.write(line) || response.writableLength < FOLLOWER_BACKLOG),
       end: () => {
         if (response.writableLength < FOLLOWER_BACKLOG) response.end()
         else response.destroy()

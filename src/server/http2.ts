@@ -13,7 +13,14 @@ import type { TLSSocket } from 'node:tls'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import { DROP_LIMIT, DROP_TIME, Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT } from './exchange.ts'
+import {
+  DROP_LIMIT,
+  DROP_TIME,
+  Exchange,
+  type Events,
+  FOLLOWER_BACKLOG,
+  HEADER_LIMIT,
+} from './exchange.ts'
 import type { State } from './state.ts'
 
 /** As Go's server; clients open another connection beyond it. */
@@ -27,7 +34,11 @@ export function serveHttp2(
   onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void,
 ): ServerHttp2Session {
   const session = performServerHandshake(socket, {
-    settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: HEADER_LIMIT, enablePush: false },
+    settings: {
+      maxConcurrentStreams: MAX_STREAMS,
+      maxHeaderListSize: HEADER_LIMIT,
+      enablePush: false,
+    },
   })
   session.on('stream', onStream)
   // What goes wrong on a connection ends that connection; there is nobody to tell.

@@ -26,7 +26,8 @@ const TICKET_LIFETIME = 3_600_000
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /** Word for word Go's. */
-const PLAIN_HTTP = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
+const PLAIN_HTTP =
+  'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
 
 export interface ListenerOptions {
   readonly tls: TlsOptions
@@ -55,7 +56,9 @@ export class Listener {
       connectionsCheckingInterval: 2000,
     })
     // Node's own handler would speak HTTP/1.1 at once. Ours looks at the certificate first.
-    const [speakHttp1] = this.#server.listeners('secureConnection') as ((socket: TLSSocket) => void)[]
+    const [speakHttp1] = this.#server.listeners('secureConnection') as ((
+      socket: TLSSocket,
+    ) => void)[]
     this.#server.removeAllListeners('secureConnection')
     this.#server.on('secureConnection', (socket: TLSSocket) => {
       if (!this.#admit(socket)) socket.destroy()
@@ -63,9 +66,14 @@ export class Listener {
       else speakHttp1?.call(this.#server, socket)
     })
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false))
-    this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true))
+    this.#server.on('checkContinue', (request, response) =>
+      this.#onRequest(request, response, true),
+    )
     this.#answerPlainHttp()
-    this.#ticketTimer = setInterval(() => this.#server.setTicketKeys(newTicketKeys()), TICKET_LIFETIME).unref()
+    this.#ticketTimer = setInterval(
+      () => this.#server.setTicketKeys(newTicketKeys()),
+      TICKET_LIFETIME,
+    ).unref()
   }
 
   async listen(host: string, port: number): Promise<AddressInfo> {
@@ -121,7 +129,8 @@ export class Listener {
   #track(socket: TLSSocket, peer: Peer | undefined): void {
     const connection = new Connection(socket.remoteAddress ?? '', peer, () => socket.end())
     this.#connections.set(socket, connection)
-    const expiry = this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
+    const expiry =
+      this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
     socket.on('close', () => {
       clearTimeout(expiry)
       this.#connections.delete(socket)
@@ -138,7 +147,9 @@ export class Listener {
     const connection = this.#connections.get(request.socket as TLSSocket)
     if (connection === undefined) throw new Error('bug: a request on an unknown connection')
     const { pipeline, state } = this.#options
-    pipeline.begin(new Http1Exchange(request, response, expectsContinue, connection, state(), pipeline))
+    pipeline.begin(
+      new Http1Exchange(request, response, expectsContinue, connection, state(), pipeline),
+    )
   }
 
   #speakHttp2(socket: TLSSocket): void {
@@ -158,15 +169,20 @@ export class Listener {
   /** Tells a client that speaks no TLS what is wrong, as Go's server does. */
   #answerPlainHttp(): void {
     const raw = new Map<string, Socket>()
-    const name = (socket: { remoteAddress?: string | undefined; remotePort?: number | undefined }): string =>
-      `${socket.remoteAddress}:${socket.remotePort}`
+    const name = (socket: {
+      remoteAddress?: string | undefined
+      remotePort?: number | undefined
+    }): string => `${socket.remoteAddress}:${socket.remotePort}`
     this.#server.prependListener('connection', (socket: Socket) => {
       const key = name(socket)
       raw.set(key, socket)
       socket.once('close', () => raw.delete(key))
     })
-    this.#server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-      if (error.code === 'ERR_SSL_HTTP_REQUEST') raw.get(name(socket))?.end(PLAIN_HTTP)
-    })
+    this.#server.prependListener(
+      'tlsClientError',
+      (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+        if (error.code === 'ERR_SSL_HTTP_REQUEST') raw.get(name(socket))?.end(PLAIN_HTTP)
+      },
+    )
   }
 }

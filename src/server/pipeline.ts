@@ -49,9 +49,10 @@ export class Pipeline {
     const query = target.indexOf('?')
     const raw = query < 0 ? target : target.slice(0, query)
     exchange.path = raw
-    if (raw[0] !== '/') throw new KesError('BAD_REQUEST', { message: 'the request target is not a path' })
+    if (raw[0] !== '/')
+      throw new KesError('BAD_REQUEST', { message: 'the request target is not a path' })
+    exchange.path = decode(raw)
     const clean = cleanPath(raw)
-    exchange.path = decode(clean)
     if (clean !== raw || router.lacksSlash(exchange.path)) {
       const slash = clean === raw ? '/' : ''
       return this.#answer(exchange, redirect(method, clean + slash + target.slice(raw.length)))
@@ -139,7 +140,9 @@ function decode(path: string): string {
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) {
     throw new KesError('BAD_REQUEST', { message: 'the path has an incomplete percent-encoding' })
   }
-  const bytes = path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+  const bytes = path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(parseInt(hex, 16)),
+  )
   return Buffer.from(bytes, 'latin1').toString()
 }
 
@@ -148,7 +151,12 @@ function describe(error: KesError): string {
   const { cause } = error
   if (cause === undefined) return error.message
   // Only the stack tells where an unexpected error comes from.
-  const detail = cause instanceof Error ? (error.code === 'INTERNAL' ? cause.stack : cause.message) : String(cause)
+  const detail =
+    cause instanceof Error
+      ? error.code === 'INTERNAL'
+        ? cause.stack
+        : cause.message
+      : String(cause)
   return `${error.message}: ${detail ?? ''}`
 }
 

@@ -42,7 +42,13 @@ export class Server {
   readonly #sinks: readonly LineSink[]
   #closing: Promise<void> | undefined
 
-  private constructor(address: AddressInfo, listener: Listener, state: State, inFlight: InFlight, sinks: readonly LineSink[]) {
+  private constructor(
+    address: AddressInfo,
+    listener: Listener,
+    state: State,
+    inFlight: InFlight,
+    sinks: readonly LineSink[],
+  ) {
     this.address = address
     this.#listener = listener
     this.#state = state
@@ -60,7 +66,11 @@ export class Server {
     const tls = tlsOptions(config.tls, `${host}:${port}`)
     const stdout = new LineSink(streams.stdout ?? process.stdout)
     const stderr = new LineSink(streams.stderr ?? process.stderr)
-    const log = new ErrorLog({ sink: stderr, threshold: config.log.threshold, format: config.log.format })
+    const log = new ErrorLog({
+      sink: stderr,
+      threshold: config.log.threshold,
+      format: config.log.format,
+    })
     const keys = new KeyService(await openKeyStore(config, log), config.cache)
     const inFlight = new InFlight()
     try {
@@ -104,7 +114,11 @@ export class Server {
 function servedRoutes({ api }: Config): ServedRoute[] {
   return ROUTES.map((route) => {
     const settings = api.get(route.path)
-    return { route, skipAuth: settings?.skipAuth ?? false, timeout: settings?.timeout ?? route.timeout }
+    return {
+      route,
+      skipAuth: settings?.skipAuth ?? false,
+      timeout: settings?.timeout ?? route.timeout,
+    }
   })
 }
 
@@ -112,8 +126,14 @@ function accessOf({ admin, policies }: Config): Access {
   const createdAt = now()
   return new Access({
     admin,
-    policies: policies.map(({ name, allow, deny }) => new Policy(name, { allow, deny }, createdAt, admin ?? '')),
-    assignments: new Map(policies.flatMap(({ name, identities }) => identities.map((identity) => [identity, name] as const))),
+    policies: policies.map(
+      ({ name, allow, deny }) => new Policy(name, { allow, deny }, createdAt, admin ?? ''),
+    ),
+    assignments: new Map(
+      policies.flatMap(({ name, identities }) =>
+        identities.map((identity) => [identity, name] as const),
+      ),
+    ),
     createdAt,
   })
 }
@@ -130,9 +150,16 @@ async function openKeyStore({ keystore }: Config, log: ErrorLog): Promise<KeySto
     } catch (error) {
       const isUnreachable = error instanceof KeyStoreError && error.failure === 'unreachable'
       if (!isUnreachable || attempt === OPEN_TRIES || signal.aborted) {
-        throw new KeyStoreError('failed', `keystore ${kind.name} (${kind.describe(settings)}): ${(error as Error).message}`, { cause: error })
+        throw new KeyStoreError(
+          'failed',
+          `keystore ${kind.name} (${kind.describe(settings)}): ${(error as Error).message}`,
+          { cause: error },
+        )
       }
-      log.write('WARN', `the keystore cannot be reached, try ${attempt} of ${OPEN_TRIES}: ${error.message}`)
+      log.write(
+        'WARN',
+        `the keystore cannot be reached, try ${attempt} of ${OPEN_TRIES}: ${error.message}`,
+      )
       await sleep(250 * 2 ** attempt)
     }
   }
@@ -145,7 +172,10 @@ async function createKeys(keys: KeyService, { keys: names, admin }: Config): Pro
     } catch (error) {
       if (error instanceof KesError && error.code === 'KEY_EXISTS') continue
       const cause = error instanceof KesError ? (error.cause as Error | undefined) : undefined
-      throw new Error(`key '${name}' of the config cannot be created: ${cause?.message ?? (error as Error).message}`, { cause: error })
+      throw new Error(
+        `key '${name}' of the config cannot be created: ${cause?.message ?? (error as Error).message}`,
+        { cause: error },
+      )
     }
   }
 }

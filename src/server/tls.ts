@@ -20,7 +20,11 @@ export interface TlsFiles {
 }
 
 /** Where operating systems keep their CAs. */
-const SYSTEM_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']
+const SYSTEM_FILES = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/cert.pem',
+]
 
 /** A file that cannot be used; the message is for the operator. */
 export class TlsFileError extends Error {
@@ -63,11 +67,17 @@ function readPem(path: string, field: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new TlsFileError(`${field}: cannot read '${path}': ${(error as Error).message}`, { cause: error })
+    throw new TlsFileError(`${field}: cannot read '${path}': ${(error as Error).message}`, {
+      cause: error,
+    })
   }
 }
 
-function checkPair({ key: keyPath, cert: certPath, password }: TlsFiles, key: string, cert: string): void {
+function checkPair(
+  { key: keyPath, cert: certPath, password }: TlsFiles,
+  key: string,
+  cert: string,
+): void {
   let certificate: X509Certificate
   try {
     certificate = new X509Certificate(cert)
@@ -79,10 +89,13 @@ function checkPair({ key: keyPath, cert: certPath, password }: TlsFiles, key: st
     const privateKey = createPrivateKey({ key, ...(password !== '' && { passphrase: password }) })
     matches = certificate.checkPrivateKey(privateKey)
   } catch (error) {
-    const what = key.includes('ENCRYPTED') ? 'needs another password: check tls.password' : 'is not a PEM private key'
+    const what = key.includes('ENCRYPTED')
+      ? 'needs another password: check tls.password'
+      : 'is not a PEM private key'
     throw new TlsFileError(`tls.key: '${keyPath}' ${what}`, { cause: error })
   }
-  if (!matches) throw new TlsFileError(`tls.key: '${keyPath}' does not belong to the certificate '${certPath}'`)
+  if (!matches)
+    throw new TlsFileError(`tls.key: '${keyPath}' does not belong to the certificate '${certPath}'`)
   if (certificate.subjectAltName === undefined) {
     throw new TlsFileError(
       `tls.cert: '${certPath}' has no subject alternative name (SAN), so no client accepts it; ` +
@@ -92,10 +105,17 @@ function checkPair({ key: keyPath, cert: certPath, password }: TlsFiles, key: st
 }
 
 function readCas(path: string): string[] {
-  const files = path === '' ? systemCaFiles() : statSync(path, { throwIfNoEntry: false })?.isDirectory() ? filesIn(path) : [path]
+  const files =
+    path === ''
+      ? systemCaFiles()
+      : statSync(path, { throwIfNoEntry: false })?.isDirectory()
+        ? filesIn(path)
+        : [path]
   const cas: string[] = []
   for (const file of files) {
-    const pems = readPem(file, 'tls.ca').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+    const pems =
+      readPem(file, 'tls.ca').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ??
+      []
     cas.push(...new Set(pems))
   }
   if (cas.length > 0) return cas
@@ -109,7 +129,10 @@ function readCas(path: string): string[] {
 /** OpenSSL's variables first, as the Go server has it. */
 function systemCaFiles(): string[] {
   const { SSL_CERT_FILE: file, SSL_CERT_DIR: directories } = process.env
-  const files = file !== undefined && file !== '' ? [file] : SYSTEM_FILES.filter((path) => existsSync(path)).slice(0, 1)
+  const files =
+    file !== undefined && file !== ''
+      ? [file]
+      : SYSTEM_FILES.filter((path) => existsSync(path)).slice(0, 1)
   const more = (directories ?? '').split(':').filter((path) => path !== '' && existsSync(path))
   return [...files, ...more.flatMap(filesIn)]
 }

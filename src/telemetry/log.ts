@@ -36,7 +36,11 @@ export class ErrorLog {
   write(level: Level, message: string, attributes: Attributes = {}): void {
     const { sink, threshold, format } = this.#options
     if (LEVELS[level] < threshold) return
-    sink.write(format === 'json' ? jsonLine(level, message, attributes) : textLine(level, message, attributes))
+    sink.write(
+      format === 'json'
+        ? jsonLine(level, message, attributes)
+        : textLine(level, message, attributes),
+    )
   }
 
   /** A line, and an event for those who follow the log. */

@@ -35,7 +35,8 @@ export class Metrics {
   count(operation: string, status: number, took: number): void {
     this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1)
     let statuses = this.#operations.get(operation)
-    if (statuses === undefined) this.#operations.set(operation, (statuses = new Map<number, number>()))
+    if (statuses === undefined)
+      this.#operations.set(operation, (statuses = new Map<number, number>()))
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
     const seconds = took / 1000
     this.#seconds += seconds
@@ -74,38 +75,135 @@ export class Metrics {
     const responses = (least: number, below: number) => (): Sample[] => {
       // The first scrape must show every family, or a rate over it starts with a gap.
       const codes = new Map([[least, 0]])
-      for (const [status, count] of this.#statuses) if (status >= least && status < below) codes.set(status, count)
+      for (const [status, count] of this.#statuses)
+        if (status >= least && status < below) codes.set(status, count)
       return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
     }
     return [
-      new Family('gauge', 'kes_http_request_active', 'Number of active requests that are not finished, yet.', () => this.active),
-      new Family('counter', 'kes_http_request_success', 'Number of requests that have been served successfully.', responses(200, 400)),
-      new Family('counter', 'kes_http_request_error', 'Number of request that failed due to some error. (HTTP 4xx status code)', responses(400, 500)),
-      new Family('counter', 'kes_http_request_failure', 'Number of request that failed due to some internal failure. (HTTP 5xx status code)', responses(500, 600)),
-      new Family('histogram', 'kes_http_response_time', 'Histogram of request response times spawning from 10ms to 10s.', () => this.#histogram('kes_http_response_time')),
-      new Family('counter', 'kes_log_audit_events', 'Number of audit log events written to the audit log targets.', () => gauges.auditEvents()),
-      new Family('counter', 'kes_log_error_events', 'Number of error log events written to the error log targets.', () => gauges.errorEvents()),
-      new Family('gauge', 'kes_system_up_time', 'The time the server has been up and running in seconds.', () => this.uptime),
-      new Family('gauge', 'kes_system_num_cpu', 'The number of logical CPUs available on the system.', () => cpus().length),
-      new Family('gauge', 'kes_system_num_cpu_used', 'The number of logical CPUs usable by the server.', availableParallelism),
-      new Family('gauge', 'kes_system_num_threads', 'The number of threads of the server that run JavaScript.', () => 1),
-      new Family('gauge', 'kes_system_mem_heap_used', 'The number of bytes of memory used on the heap.', () => memory().heapUsed),
-      new Family('gauge', 'kes_system_mem_heap_objects', 'The number of objects on the heap; 0, since this platform has no such figure.', () => 0),
-      new Family('gauge', 'kes_system_mem_stack_used', 'The number of bytes of memory used on the stack; 0, since this platform has no such figure.', () => 0),
+      new Family(
+        'gauge',
+        'kes_http_request_active',
+        'Number of active requests that are not finished, yet.',
+        () => this.#others(),
+      ),
+      new Family(
+        'counter',
+        'kes_http_request_success',
+        'Number of requests that have been served successfully.',
+        responses(200, 400),
+      ),
+      new Family(
+        'counter',
+        'kes_http_request_error',
+        'Number of request that failed due to some error. (HTTP 4xx status code)',
+        responses(400, 500),
+      ),
+      new Family(
+        'counter',
+        'kes_http_request_failure',
+        'Number of request that failed due to some internal failure. (HTTP 5xx status code)',
+        responses(500, 600),
+      ),
+      new Family(
+        'histogram',
+        'kes_http_response_time',
+        'Histogram of request response times spawning from 10ms to 10s.',
+        () => this.#histogram('kes_http_response_time'),
+      ),
+      new Family(
+        'counter',
+        'kes_log_audit_events',
+        'Number of audit log events written to the audit log targets.',
+        () => gauges.auditEvents(),
+      ),
+      new Family(
+        'counter',
+        'kes_log_error_events',
+        'Number of error log events written to the error log targets.',
+        () => gauges.errorEvents(),
+      ),
+      new Family(
+        'gauge',
+        'kes_system_up_time',
+        'The time the server has been up and running in seconds.',
+        () => this.uptime,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_num_cpu',
+        'The number of logical CPUs available on the system.',
+        () => cpus().length,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_num_cpu_used',
+        'The number of logical CPUs usable by the server.',
+        availableParallelism,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_num_threads',
+        'The number of threads of the server that run JavaScript.',
+        () => 1,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_mem_heap_used',
+        'The number of bytes of memory used on the heap.',
+        () => memory().heapUsed,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_mem_heap_objects',
+        'The number of objects on the heap; 0, since this platform has no such figure.',
+        () => 0,
+      ),
+      new Family(
+        'gauge',
+        'kes_system_mem_stack_used',
+        'The number of bytes of memory used on the stack; 0, since this platform has no such figure.',
+        () => 0,
+      ),
     ]
+  }
+
+  /** The scrape that asks is no load. */
+  #others(): number {
+    return Math.max(0, this.active - 1)
   }
 
   #ownFamilies(gauges: Gauges): Family[] {
     return [
-      new Family('counter', 'kes_api_requests', 'Number of requests by operation and HTTP status code.', () =>
-        [...this.#operations].flatMap(([operation, statuses]) =>
-          [...statuses].map(([code, value]) => ({ labels: { operation: operation || 'none', code: String(code) }, value })),
-        ),
+      new Family(
+        'counter',
+        'kes_api_requests',
+        'Number of requests by operation and HTTP status code.',
+        () =>
+          [...this.#operations].flatMap(([operation, statuses]) =>
+            [...statuses].map(([code, value]) => ({
+              labels: { operation: operation || 'none', code: String(code) },
+              value,
+            })),
+          ),
       ),
-      new Family('gauge', 'kes_cache_keys', 'Number of keys in the cache.', () => gauges.cachedKeys()),
-      new Family('counter', 'kes_cache_hits', 'Number of keys taken from the cache.', () => gauges.cacheHits()),
-      new Family('counter', 'kes_cache_misses', 'Number of keys that had to be fetched from the keystore.', () => gauges.cacheMisses()),
-      new Family('gauge', 'kes_keystore_up', 'Whether the keystore answered the last time it was asked.', () => gauges.keyStoreUp()),
+      new Family('gauge', 'kes_cache_keys', 'Number of keys in the cache.', () =>
+        gauges.cachedKeys(),
+      ),
+      new Family('counter', 'kes_cache_hits', 'Number of keys taken from the cache.', () =>
+        gauges.cacheHits(),
+      ),
+      new Family(
+        'counter',
+        'kes_cache_misses',
+        'Number of keys that had to be fetched from the keystore.',
+        () => gauges.cacheMisses(),
+      ),
+      new Family(
+        'gauge',
+        'kes_keystore_up',
+        'Whether the keystore answered the last time it was asked.',
+        () => gauges.keyStoreUp(),
+      ),
     ]
   }
 
@@ -152,7 +250,13 @@ class Family {
   async get(): Promise<object> {
     const figures = this.#read()
     const values = typeof figures === 'number' ? [{ labels: {}, value: figures }] : figures
-    return { name: this.name, help: this.help, type: this.type, aggregator: this.aggregator, values }
+    return {
+      name: this.name,
+      help: this.help,
+      type: this.type,
+      aggregator: this.aggregator,
+      values,
+    }
   }
 
   /** A registry that is reset keeps our counts: they are not its own. */

@@ -1,0 +1,267 @@
+/** A real server on a free loopback port, in this process, and clients that speak to it over real TLS. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request as httpsRequest } from 'node:https'
+import { connect, constants } from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { connect as tlsConnect } from 'node:tls'
+import type { TestContext } from 'node:test'
+
+import { loadConfig } from '#src/config/load.js'
+import { Server } from '#src/server/server.js'
+import { type Certificate, certificate } from './certificates.ts'
+
+export function tempDir(t: Pick<TestContext, 'after'>): string {
+  const path = mkdtempSync(join(tmpdir(), 'kes-test-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+export interface Cast {
+  readonly server: Certificate
+  readonly admin: Certificate
+  readonly user: Certificate
+  readonly nobody: Certificate
+}
+
+let cast: Promise<Cast> | undefined
+
+/** The people of most tests: the admin, a user with a policy, and somebody without one. */
+export function people(): Promise<Cast> {
+  cast ??= (async () => ({
+    server: await certificate({ subject: 'localhost', dns: ['localhost'], ip: ['127.0.0.1'] }),
+    admin: await certificate({ subject: 'admin' }),
+    user: await certificate({ subject: 'user' }),
+    nobody: await certificate({ subject: 'nobody' }),
+  }))()
+  return cast
+}
+
+export interface TestServer extends Cast {
+  readonly port: number
+  readonly server: Certificate
+  readonly instance: Server
+  /** Directory of the config's files. */
+  readonly directory: string
+  /** What was written to standard output and standard error so far. */
+  stdout(): string
+  stderr(): string
+}
+
+export interface TestServerOptions {
+  /** Further sections of the config file, as YAML; `keystore: { memory: {} }` unless there is one. */
+  readonly config?: string
+  /** Fields of the section `tls`, as YAML lines without indentation. */
+  readonly tls?: string
+  /** PEM of CAs, written to a file for `tls.ca`. */
+  readonly ca?: string
+}
+
+/** A server with the policy `user` for the user: all key operations on names that begin with `user-`. */
+export async function startServer(
+  t: Pick<TestContext, 'after'>,
+  options: TestServerOptions = {},
+): Promise<TestServer> {
+  const cast = await people()
+  const directory = tempDir(t)
+  const files = {
+    key: join(directory, 'server.key'),
+    cert: join(directory, 'server.cert'),
+    ca: join(directory, 'ca.pem'),
+  }
+  writeFileSync(files.key, cast.server.key)
+  writeFileSync(files.cert, cast.server.cert)
+  if (options.ca !== undefined) writeFileSync(files.ca, options.ca)
+  const extra = options.config ?? ''
+  const text = `
+address: 127.0.0.1:0
+admin: { identity: ${cast.admin.identity} }
+tls:
+  key: ${files.key}
+  cert: ${files.cert}
+${options.ca === undefined ? '' : `  ca: ${files.ca}`}
+${(options.tls ?? '').replace(/^/gm, '  ')}
+${/^policy:/m.test(extra) ? '' : userPolicy(cast.user.identity)}
+${/^keystore:/m.test(extra) ? '' : 'keystore: { memory: {} }'}
+${extra}`
+  const { config } = loadConfig(text, join(directory, 'config.yml'))
+  const [stdout, stderr] = [new Recorder(), new Recorder()]
+  const instance = await Server.start(config, { stdout, stderr })
+  t.after(() => instance.close())
+  return {
+    ...cast,
+    instance,
+    directory,
+    port: instance.address.port,
+    stdout: () => stdout.text,
+    stderr: () => stderr.text,
+  }
+}
+
+function userPolicy(identity: string): string {
+  const operations = [
+    'create',
+    'import',
+    'describe',
+    'delete',
+    'generate',
+    'encrypt',
+    'decrypt',
+    'hmac',
+    'list',
+  ]
+  const allow = operations.map((operation) => `/v1/key/${operation}/user-*`)
+  return `policy: { user: { allow: ${JSON.stringify(allow)}, identities: [ ${identity} ] } }`
+}
+
+class Recorder extends Writable {
+  text = ''
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString()
+    done()
+  }
+}
+
+export interface Answer {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: string
+}
+
+export interface AskOptions {
+  readonly body?: string | Buffer
+  readonly http?: 'h1' | 'h2'
+  readonly headers?: Readonly<Record<string, string>>
+  /** Sends the body without telling its length. */
+  readonly chunked?: boolean
+}
+
+/** One request on a connection of its own. */
+export function ask(
+  port: number,
+  who: { readonly key: string; readonly cert: string } | undefined,
+  method: string,
+  path: string,
+  options: AskOptions = {},
+): Promise<Answer> {
+  return options.http === 'h1'
+    ? askHttp1(port, who, method, path, options)
+    : askHttp2(port, who, method, path, options)
+}
+
+function askHttp1(
+  port: number,
+  who: { readonly key: string; readonly cert: string } | undefined,
+  method: string,
+  path: string,
+  { body, headers, chunked }: AskOptions,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = httpsRequest(
+      {
+        port,
+        host: '127.0.0.1',
+        method,
+        path,
+        headers: {
+          ...(body !== undefined && !chunked && { 'content-length': Buffer.byteLength(body) }),
+          ...(chunked && { 'transfer-encoding': 'chunked' }),
+          ...headers,
+        },
+        rejectUnauthorized: false,
+        agent: false,
+        ...(who && { key: who.key, cert: who.cert }),
+      },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('error', reject)
+        response.on('end', () =>
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString(),
+          }),
+        )
+      },
+    )
+    request.on('error', reject)
+    request.end(body)
+  })
+}
+
+function askHttp2(
+  port: number,
+  who: { readonly key: string; readonly cert: string } | undefined,
+  method: string,
+  path: string,
+  { body, headers, chunked }: AskOptions,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const session = connect(`https://127.0.0.1:${port}`, {
+      rejectUnauthorized: false,
+      ...(who && { key: who.key, cert: who.cert }),
+    })
+    session.on('error', reject)
+    session.on('close', () => reject(new Error('the connection was closed without an answer')))
+    const hasBody = body !== undefined || chunked
+    const stream = session.request(
+      {
+        ':method': method,
+        ':path': path,
+        ...(body !== undefined && !chunked && { 'content-length': Buffer.byteLength(body) }),
+        ...headers,
+      },
+      { endStream: !hasBody },
+    )
+    let answer: Pick<Answer, 'status' | 'headers'> | undefined
+    const chunks: Buffer[] = []
+    stream.on('response', (head) => {
+      answer = { status: Number(head[':status']), headers: head as Answer['headers'] }
+    })
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('error', reject)
+    stream.on('close', () => {
+      if (answer === undefined)
+        reject(
+          new Error(
+            `the stream was closed without an answer: ${stream.rstCode ?? constants.NGHTTP2_NO_ERROR}`,
+          ),
+        )
+      else resolve({ ...answer, body: Buffer.concat(chunks).toString() })
+      session.close()
+    })
+    if (hasBody) stream.end(body)
+  })
+}
+
+/** Sends bytes over TLS and returns what came until the server closed, or until `wait` ms passed. */
+export function raw(
+  port: number,
+  who: { readonly key: string; readonly cert: string } | undefined,
+  bytes: string | Buffer,
+  { wait = 3000, alpn }: { readonly wait?: number; readonly alpn?: string } = {},
+): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    const socket = tlsConnect({
+      port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
+      ...(who && { key: who.key, cert: who.cert }),
+    })
+    const timer = setTimeout(() => socket.destroy(), wait)
+    socket.on('secureConnect', () => socket.write(bytes))
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      clearTimeout(timer)
+      resolve(Buffer.concat(chunks).toString('latin1'))
+    })
+  })
+}
