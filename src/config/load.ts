@@ -289,7 +289,7 @@ class Reader {
         )
         continue
       }
-      if (settings?.skip_auth === true && route.canSkipAuth !== true) {
+      if (settings?.skip_auth && route.canSkipAuth !== true) {
         this.#error(
           ['api', path, 'skip_auth'],
           'this API needs a certificate; only /v1/ready, /v1/status, /v1/metrics and /v1/api can do without',

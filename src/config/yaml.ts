@@ -85,7 +85,7 @@ export class YamlFile {
       return map
     }
     if (!isScalar(node)) return null
-    const text = String(node.value ?? '')
+    const text = typeof node.value === 'string' ? node.value : ''
     if (node.type === 'PLAIN' && (text === '' || text === '~' || text === 'null')) return null
     const variable = /^\$\{(.+)\}$/.exec(text.trim())?.[1]?.trim()
     if (variable === undefined) return text

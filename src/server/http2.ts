@@ -62,7 +62,7 @@ export class Http2Exchange extends Exchange {
     state: State,
     events: Events,
   ) {
-    super(String(headers[':method']), String(headers[':path'] ?? ''), connection, state, events)
+    super(headers[':method'] ?? '', headers[':path'] ?? '', connection, state, events)
     this.#stream = stream
     this.#headers = headers
     const length = headers['content-length']

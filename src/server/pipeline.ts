@@ -150,14 +150,9 @@ function decode(path: string): string {
 function describe(error: KesError): string {
   const { cause } = error
   if (cause === undefined) return error.message
+  if (!(cause instanceof Error)) return `${error.message}: ${JSON.stringify(cause)}`
   // Only the stack tells where an unexpected error comes from.
-  const detail =
-    cause instanceof Error
-      ? error.code === 'INTERNAL'
-        ? cause.stack
-        : cause.message
-      : String(cause)
-  return `${error.message}: ${detail ?? ''}`
+  return `${error.message}: ${(error.code === 'INTERNAL' && cause.stack) || cause.message}`
 }
 
 function failure(error: KesError): Reply {

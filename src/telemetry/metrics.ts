@@ -27,7 +27,7 @@ export class Metrics {
   readonly startedAt = Date.now()
   readonly #statuses = new Map<number, number>()
   readonly #operations = new Map<string, Map<number, number>>()
-  readonly #buckets = new Array<number>(BOUNDS.length + 1).fill(0)
+  readonly #buckets = [...BOUNDS, Infinity].map(() => 0)
   #seconds = 0
   #text: { plain: Registry; full: Registry } | undefined
 

@@ -221,7 +221,7 @@ function askHttp2(
     let answer: Pick<Answer, 'status' | 'headers'> | undefined
     const chunks: Buffer[] = []
     stream.on('response', (head) => {
-      answer = { status: Number(head[':status']), headers: head as Answer['headers'] }
+      answer = { status: Number(head[':status']), headers: head }
     })
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('error', reject)

@@ -1,0 +1,266 @@
+// What a request costs, beside what Node's bare servers cost in the same run: machines are noisy, so only the
+// ratios mean anything. `npm run bench -- --rounds 5 --seconds 3`; --write puts the table into docs/performance.md.
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:https'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+
+import { ApiKey, certificateOf, newCertificate } from '../dist/index.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '2' },
+    write: { type: 'boolean', default: false },
+  },
+})
+const rounds = Number(values.rounds)
+const seconds = Number(values.seconds)
+const LOADGEN = 'bench/.bin/loadgen'
+const REQUESTS_FOR_RSS = 100_000
+
+try {
+  execFileSync('go', ['build', '-o', `../.bin/loadgen`, '.'], {
+    cwd: 'bench/loadgen',
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+} catch {
+  if (!existsSync(LOADGEN)) {
+    console.error('SKIPPED: the load generator is a Go program, and Go is missing here')
+    process.exit(0)
+  }
+}
+
+const directory = mkdtempSync(join(tmpdir(), 'kes-bench-'))
+const file = (name) => join(directory, name)
+const running = []
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+  rmSync(directory, { recursive: true, force: true })
+})
+
+const admin = ApiKey.generate()
+const pair = await newCertificate({
+  subject: 'localhost',
+  dns: ['localhost'],
+  ip: ['127.0.0.1'],
+  lifetime: 86_400_000,
+})
+const identity = await certificateOf(admin)
+writeFileSync(file('server.key'), pair.privateKey)
+writeFileSync(file('server.cert'), pair.certificate)
+const config = (port) => `
+address: 127.0.0.1:${port}
+admin: { identity: disabled }
+tls: { key: ${file('server.key')}, cert: ${file('server.cert')} }
+policy: { bench: { allow: [ /v1/key/create/*, /v1/key/generate/*, /v1/key/decrypt/* ], identities: [ ${admin.identity} ] } }
+log: { error: off }
+keystore: { fs: { path: ${file('keys')} } }
+`
+
+const lines = []
+print(
+  `Node ${process.version}, ${cpus().length} cores, ${rounds} rounds of ${seconds} s each, medians; one worker, key cached, logs off.`,
+)
+print(
+  'CPU is that of the server process per request; "bare" answers `{}` to the same load in the same run.\n',
+)
+await costs()
+await startUp()
+if (values.write)
+  writeFileSync(
+    'docs/performance.md',
+    `# Performance\n\nWritten by \`npm run bench -- --write\`.\n\n${lines.join('\n')}\n`,
+  )
+process.exit(0)
+
+async function costs() {
+  print(
+    '| protocol | operation | in flight | req/s | CPU µs | bare CPU µs | ratio | p50 | p99 | bare p50 |',
+  )
+  print('| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+  const memory = []
+  for (const protocol of ['h2', 'h1']) {
+    const ours = await startOurs()
+    const bare = await startBare(protocol)
+    await call(ours.port, 'PUT', '/v1/key/create/bench')
+    const { ciphertext } = JSON.parse(await call(ours.port, 'PUT', '/v1/key/generate/bench', '{}'))
+    let served = { ours: 0, bare: 0 }
+    for (const operation of ['generate', 'decrypt']) {
+      const body = operation === 'generate' ? '{}' : JSON.stringify({ ciphertext })
+      for (const inFlight of [1, 32, 64]) {
+        const samples = { ours: [], bare: [] }
+        for (let round = 0; round < rounds; round++) {
+          for (const [name, server] of Object.entries({ ours, bare })) {
+            const sample = load(server, protocol, operation, body, inFlight)
+            served[name] += sample.rate * seconds
+            samples[name].push(sample)
+          }
+        }
+        const [a, b] = [summary(samples.ours), summary(samples.bare)]
+        const ratio = median(samples.ours.map(({ cpu }, round) => cpu / samples.bare[round].cpu))
+        print(
+          `| ${protocol} | ${operation} | ${inFlight} | ${a.rate.toFixed(0)} | ${a.cpu.toFixed(1)} | ${b.cpu.toFixed(1)} | **${ratio.toFixed(2)}** | ${a.p50.toFixed(2)} ms | ${a.p99.toFixed(2)} ms | ${b.p50.toFixed(2)} ms |`,
+        )
+      }
+    }
+    while (Math.min(served.ours, served.bare) < REQUESTS_FOR_RSS) {
+      for (const [name, server] of Object.entries({ ours, bare })) {
+        served[name] += load(server, protocol, 'generate', '{}', 32).rate * seconds
+      }
+    }
+    const total = Math.round(served.ours / 1000)
+    memory.push(
+      `RSS after ${total},000 requests over ${protocol}: ${rss(ours)} MiB; bare server: ${rss(bare)} MiB.`,
+    )
+    await stop(ours)
+    await stop(bare)
+  }
+  print('')
+  for (const line of memory) print(line)
+}
+
+async function startUp() {
+  const samples = { node: [], ours: [] }
+  for (let round = 0; round < rounds * 3; round++) {
+    let start = performance.now()
+    execFileSync(process.execPath, ['-e', '0'])
+    samples.node.push(performance.now() - start)
+    start = performance.now()
+    const server = await startOurs(17_900 + round)
+    samples.ours.push(performance.now() - start)
+    await stop(server)
+  }
+  const [node, ours] = [median(samples.node), median(samples.ours)]
+  print(
+    `Start-up to the first answer: ${ours.toFixed(0)} ms; bare \`node -e 0\`: ${node.toFixed(0)} ms; ratio **${(ours / node).toFixed(2)}**.`,
+  )
+}
+
+/** Resolves when it answers a request. */
+async function startOurs(port = 17_373) {
+  writeFileSync(file('config.yml'), config(port))
+  const child = spawn(
+    process.execPath,
+    ['dist/main.js', 'server', '--config', file('config.yml')],
+    { stdio: 'ignore' },
+  )
+  running.push(child)
+  for (;;) {
+    try {
+      await call(port, 'GET', '/version')
+      return { child, port }
+    } catch {
+      await sleep(2)
+    }
+  }
+}
+
+async function startBare(protocol) {
+  const child = spawn(process.execPath, [
+    'bench/bare.mjs',
+    protocol,
+    file('server.key'),
+    file('server.cert'),
+  ])
+  running.push(child)
+  const port = await new Promise((resolve) =>
+    child.stdout.once('data', (line) => resolve(Number(line))),
+  )
+  return { child, port }
+}
+
+async function stop({ child }) {
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  await ended
+}
+
+function load({ child, port }, protocol, operation, body, inFlight) {
+  const connections = protocol === 'h2' ? Math.min(4, inFlight) : inFlight
+  const out = execFileSync(
+    LOADGEN,
+    [
+      '-url',
+      `https://127.0.0.1:${port}/v1/key/${operation}/bench`,
+      '-body',
+      body,
+      '-key',
+      admin.reveal(),
+      '-c',
+      inFlight,
+      '-clients',
+      connections,
+      `-h2=${protocol === 'h2'}`,
+      '-d',
+      `${seconds}s`,
+      '-w',
+      '500ms',
+      '-pids',
+      child.pid,
+    ].map(String),
+  ).toString()
+  const match = /req\/s (\d+)\s+cpu-us\/req ([\d.]+).*p50 (\S+) p99 (\S+)\s+bad (\d+)/.exec(out)
+  if (match === null || match[5] !== '0') throw new Error(`the load generator says: ${out}`)
+  return {
+    rate: Number(match[1]),
+    cpu: Number(match[2]),
+    p50: millis(match[3]),
+    p99: millis(match[4]),
+  }
+}
+
+function millis(duration) {
+  const [, number, unit] = /([\d.]+)(µs|ms|s)/.exec(duration)
+  return Number(number) * { µs: 0.001, ms: 1, s: 1000 }[unit]
+}
+
+function summary(samples) {
+  return Object.fromEntries(
+    ['rate', 'cpu', 'p50', 'p99'].map((name) => [
+      name,
+      median(samples.map((sample) => sample[name])),
+    ]),
+  )
+}
+
+function median(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)]
+}
+
+function rss({ child }) {
+  return Math.round(
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))[1]) / 1024,
+  )
+}
+
+function call(port, method, path, body) {
+  return new Promise((resolve, reject) => {
+    const options = {
+      host: '127.0.0.1',
+      port,
+      method,
+      path,
+      cert: identity.certificate,
+      key: identity.privateKey,
+      ca: pair.certificate,
+      agent: false,
+    }
+    const req = request(options, async (response) => {
+      let text = ''
+      for await (const chunk of response) text += chunk
+      resolve(text)
+    })
+    req.on('error', reject)
+    req.end(body)
+  })
+}
+
+function print(line) {
+  console.log(line)
+  lines.push(line)
+}

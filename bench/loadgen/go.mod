@@ -1,0 +1,3 @@
+module openkes/bench/loadgen
+
+go 1.22
