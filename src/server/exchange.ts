@@ -107,6 +107,8 @@ export abstract class Exchange implements Call {
 
   /** The client has gone, or broke off the body. */
   abort(): void {
+    // Every request comes here when it has ended; an error is dear, so it is made for those that need one.
+    if (this.isAnswered) return
     this.#end(
       new KesError('BAD_REQUEST', {
         message: 'the client ended the request before it was complete',
