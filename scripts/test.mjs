@@ -11,7 +11,11 @@ const files = readdirSync('build/test', { recursive: true, encoding: 'utf8' })
   )
   .map((file) => `build/test/${file}`)
   .sort()
-const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', '--test-timeout=120000', ...files], {
-  stdio: 'inherit',
-})
+const { status } = spawnSync(
+  process.execPath,
+  ['--test', '--test-reporter=spec', '--test-timeout=120000', ...files],
+  {
+    stdio: 'inherit',
+  },
+)
 process.exit(status ?? 1)

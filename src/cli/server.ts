@@ -40,6 +40,10 @@ export async function serve(options: ServerOptions): Promise<void> {
   for (const warning of warnings) say(`Warning: ${warning}`)
   const server = await start(config)
   say([...banner(config, server), ...hints].join('\n'))
+  // Without a listener it would end the process, where the Go server reads its files again.
+  process.on('SIGHUP', () =>
+    say('SIGHUP: this release does not reload; restart the server to apply changes.'),
+  )
   await stopSignal()
   say('Stopping: running requests may finish.')
   await server.close()
