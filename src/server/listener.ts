@@ -24,8 +24,6 @@ const HEAD_TIMEOUT = 10_000
 const REQUEST_TIMEOUT = 60_000
 const TICKET_LIFETIME = 3_600_000
 const LONGEST_TIMER = 2 ** 31 - 1
-/** How long a client may take to close its side of a connection that was closed on ours. */
-const LINGER = 1500
 
 /** Word for word Go's. */
 const PLAIN_HTTP =
@@ -129,10 +127,7 @@ export class Listener {
   }
 
   #track(socket: TLSSocket, peer: Peer | undefined): void {
-    const connection = new Connection(socket.remoteAddress ?? '', peer, () => {
-      socket.end()
-      insist(socket)
-    })
+    const connection = new Connection(socket.remoteAddress ?? '', peer, () => socket.end())
     this.#connections.set(socket, connection)
     const expiry =
       this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
@@ -164,10 +159,7 @@ export class Listener {
     const session = serveHttp2(socket, IDLE, (stream, headers, flags) => {
       pipeline.begin(new Http2Exchange(stream, headers, flags, connection, state(), pipeline))
     })
-    connection.onClose(() => {
-      session.close()
-      insist(socket)
-    })
+    connection.onClose(() => session.close())
     session.on('timeout', () => {
       // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
       if (connection.active === 0) session.destroy()
@@ -193,12 +185,4 @@ export class Listener {
       },
     )
   }
-}
-
-/** Cuts a connection whose client does not close its side, once everything was sent. */
-function insist(socket: TLSSocket): void {
-  const timer = setInterval(() => {
-    if (socket.writableLength === 0) socket.destroy()
-  }, LINGER).unref()
-  socket.on('close', () => clearInterval(timer))
 }
