@@ -1,6 +1,7 @@
 /** One TLS connection of a client: who it is, and what runs on it. */
 
 import type { Peer } from '../auth/peer.ts'
+import type { Follower } from '../telemetry/stream.ts'
 
 export class Connection {
   /** Without port. */
@@ -9,8 +10,11 @@ export class Connection {
   readonly peer: Peer | undefined
   /** Requests that have begun and not ended. */
   active = 0
+  /** Logs that are followed here. They count as active, but nobody waits for their end. */
+  readonly followers = new Set<Follower>()
   #close: () => void
   #isDraining = false
+  #isClosing = false
 
   /** @param close lets what is being sent arrive, and then ends the connection. */
   constructor(ip: string, peer: Peer | undefined, close: () => void) {
@@ -29,15 +33,22 @@ export class Connection {
     this.#close = close
   }
 
-  /** Ends the connection as soon as nothing runs on it. */
+  /** Ends the connection as soon as no request runs on it. */
   drain(): void {
     this.#isDraining = true
-    if (this.active === 0) this.#close()
+    for (const follower of this.followers) follower.end()
+    this.#closeIfDone()
   }
 
   /** To be called when a request has ended. */
   release(): void {
     this.active--
-    if (this.#isDraining && this.active === 0) this.#close()
+    this.#closeIfDone()
+  }
+
+  #closeIfDone(): void {
+    if (!this.#isDraining || this.#isClosing || this.active > this.followers.size) return
+    this.#isClosing = true
+    this.#close()
   }
 }

@@ -22,6 +22,8 @@ import { newTicketKeys } from './tls.ts'
 const IDLE = 120_000
 const HEAD_TIMEOUT = 10_000
 const REQUEST_TIMEOUT = 60_000
+/** How long a client may take to end its side of a connection that we have ended. */
+const LINGER = 2000
 const TICKET_LIFETIME = 3_600_000
 const LONGEST_TIMER = 2 ** 31 - 1
 
@@ -42,6 +44,8 @@ export class Listener {
   readonly #options: ListenerOptions
   readonly #server: HttpsServer
   readonly #connections = new Map<TLSSocket, Connection>()
+  /** TCP connections whose TLS handshake has not ended, by address and port of the client. */
+  readonly #handshakes = new Map<string, Socket>()
   readonly #ticketTimer: NodeJS.Timeout
 
   constructor(options: ListenerOptions) {
@@ -61,6 +65,7 @@ export class Listener {
     ) => void)[]
     this.#server.removeAllListeners('secureConnection')
     this.#server.on('secureConnection', (socket: TLSSocket) => {
+      this.#handshakes.delete(remote(socket))
       if (!this.#admit(socket)) socket.destroy()
       else if (socket.alpnProtocol === 'h2') this.#speakHttp2(socket)
       else speakHttp1?.call(this.#server, socket)
@@ -91,6 +96,7 @@ export class Listener {
   async close(grace: number): Promise<void> {
     clearInterval(this.#ticketTimer)
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const socket of this.#handshakes.values()) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()
     const timer = setTimeout(() => {
       for (const socket of this.#connections.keys()) socket.destroy()
@@ -127,7 +133,9 @@ export class Listener {
   }
 
   #track(socket: TLSSocket, peer: Peer | undefined): void {
-    const connection = new Connection(socket.remoteAddress ?? '', peer, () => socket.end())
+    const connection = new Connection(socket.remoteAddress ?? '', peer, () =>
+      end(socket, () => socket.end()),
+    )
     this.#connections.set(socket, connection)
     const expiry =
       this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
@@ -159,7 +167,7 @@ export class Listener {
     const session = serveHttp2(socket, IDLE, (stream, headers, flags) => {
       pipeline.begin(new Http2Exchange(stream, headers, flags, connection, state(), pipeline))
     })
-    connection.onClose(() => session.close())
+    connection.onClose(() => end(socket, () => session.close()))
     session.on('timeout', () => {
       // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
       if (connection.active === 0) session.destroy()
@@ -168,21 +176,28 @@ export class Listener {
 
   /** Tells a client that speaks no TLS what is wrong, as Go's server does. */
   #answerPlainHttp(): void {
-    const raw = new Map<string, Socket>()
-    const name = (socket: {
-      remoteAddress?: string | undefined
-      remotePort?: number | undefined
-    }): string => `${socket.remoteAddress}:${socket.remotePort}`
     this.#server.prependListener('connection', (socket: Socket) => {
-      const key = name(socket)
-      raw.set(key, socket)
-      socket.once('close', () => raw.delete(key))
+      const key = remote(socket)
+      this.#handshakes.set(key, socket)
+      socket.once('close', () => this.#handshakes.delete(key))
     })
     this.#server.prependListener(
       'tlsClientError',
       (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-        if (error.code === 'ERR_SSL_HTTP_REQUEST') raw.get(name(socket))?.end(PLAIN_HTTP)
+        if (error.code === 'ERR_SSL_HTTP_REQUEST')
+          this.#handshakes.get(remote(socket))?.end(PLAIN_HTTP)
       },
     )
   }
+}
+
+function remote(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  return `${socket.remoteAddress}:${socket.remotePort}`
+}
+
+/** Politely; by force when the client does not follow. */
+function end(socket: TLSSocket, politely: () => void): void {
+  politely()
+  const timer = setTimeout(() => socket.destroy(), LINGER)
+  socket.on('close', () => clearTimeout(timer))
 }

@@ -125,11 +125,14 @@ export class Pipeline {
 
   /** The answer goes on until the client goes away, is too slow, or the server stops. */
   #follow(exchange: Exchange, reply: Reply): void {
-    const stream = reply.stream
+    const { stream } = reply
+    const { connection } = exchange
     const follower = exchange.open(reply, () => {
       stream?.unfollow(follower)
-      exchange.connection.release()
+      connection.followers.delete(follower)
+      connection.release()
     })
+    connection.followers.add(follower)
     stream?.follow(follower)
   }
 }
