@@ -1,7 +1,7 @@
 /** `kes identity new` and `kes identity of`. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
@@ -50,9 +50,9 @@ export async function newIdentity(subject: string | undefined, options: NewOptio
   })
   const privateKey =
     options.encrypt === true ? encrypt(pair.privateKey, await askPassword()) : pair.privateKey
-  const flag = options.force === true ? 'w' : 'wx'
-  write(options.key, privateKey, 0o600, flag)
-  write(options.cert, pair.certificate, 0o644, flag)
+  clearWay([options.key, options.cert], options.force === true)
+  write(options.key, privateKey, 0o600)
+  write(options.cert, pair.certificate, 0o644)
   const identity = certificateIdentity(pair.certificate)
   if (options.json === true)
     return print(JSON.stringify({ identity, key: options.key, cert: options.cert }))
@@ -107,16 +107,20 @@ function certificateIdentity(pem: string, path = 'the certificate'): string {
   }
 }
 
-function write(path: string, text: string, mode: number, flag: 'w' | 'wx'): void {
+/** Before anything is written: one file without the other would be worse than none. */
+function clearWay(paths: readonly string[], force: boolean): void {
+  const taken = paths.find((path) => existsSync(path))
+  if (taken === undefined) return
+  if (!force) throw new CommandError(`'${taken}' exists; replace it with --force`)
+  // Not written over: an old file would keep its permissions.
+  for (const path of paths) rmSync(path, { force: true })
+}
+
+function write(path: string, text: string, mode: number): void {
   try {
-    writeFileSync(path, text, { mode, flag })
+    writeFileSync(path, text, { mode, flag: 'wx' })
   } catch (error) {
-    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST'
-    throw new CommandError(
-      exists
-        ? `'${path}' exists; replace it with --force`
-        : `'${path}' cannot be written: ${(error as Error).message}`,
-    )
+    throw new CommandError(`'${path}' cannot be written: ${(error as Error).message}`)
   }
 }
 
