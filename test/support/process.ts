@@ -1,0 +1,187 @@
+/** The command as users run it: processes of its own, their output, their exit codes. */
+
+import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TestContext } from 'node:test'
+
+import { type Cast, people, tempDir } from './server.ts'
+
+export const MAIN = resolve('dist/main.js')
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+}
+
+export interface Finished {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+type Cleanup = Pick<TestContext, 'after'>
+
+/** Runs a command to its end. One that does not end is killed with the test. */
+export async function kes(
+  t: Cleanup,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Finished> {
+  const process = start(t, args, options)
+  const { code, signal } = await process.exited
+  return { code, signal, stdout: process.stdout().toString(), stderr: process.stderr().toString() }
+}
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface KesProcess {
+  readonly exited: Promise<Exit>
+  stdout(): Buffer
+  stderr(): Buffer
+  kill(signal: NodeJS.Signals): void
+  pid: number
+}
+
+export interface ServerProcess extends KesProcess {
+  readonly port: number
+  /** Sends the signal, waits for the end. @returns also the milliseconds that it took */
+  stop(signal?: NodeJS.Signals): Promise<Exit & { readonly took: number }>
+}
+
+/** Starts `kes server` and waits until it has said that it listens. */
+export async function startServerProcess(
+  t: Cleanup,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<ServerProcess> {
+  const process = start(t, ['server', ...args], options)
+  return listening(process, () => process.stderr().toString())
+}
+
+/** @param banner what the server has written to standard error */
+export async function listening(process: KesProcess, banner: () => string): Promise<ServerProcess> {
+  const port = await eventually(
+    'the server listens',
+    () => {
+      const [, found] = /^Logs /m.test(banner())
+        ? (/^Endpoints +https:\/\/\S+:(\d+)$/m.exec(banner()) ?? [])
+        : []
+      return found
+    },
+    process.exited,
+  )
+  return {
+    ...process,
+    port: Number(port),
+    stop: async (signal = 'SIGTERM') => {
+      const begin = performance.now()
+      process.kill(signal)
+      return { ...(await process.exited), took: performance.now() - begin }
+    },
+  }
+}
+
+export function start(t: Cleanup, args: readonly string[], options: RunOptions): KesProcess {
+  return track(t, process.execPath, [MAIN, ...args], options, ['ignore', 'pipe', 'pipe'])
+}
+
+/** As a shell starts it: with the redirections of `redirect`, and nothing else open. */
+export function startByShell(
+  t: Cleanup,
+  args: readonly string[],
+  redirect: string,
+  options: RunOptions,
+): KesProcess {
+  const command = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ')
+  return track(t, 'sh', ['-c', `exec ${command} ${redirect}`], options, 'ignore')
+}
+
+function track(
+  t: Cleanup,
+  command: string,
+  args: readonly string[],
+  { env, cwd }: RunOptions,
+  stdio: StdioOptions,
+): KesProcess {
+  const child: ChildProcess = spawn(command, args, {
+    stdio,
+    env: { ...process.env, ...env },
+    ...(cwd !== undefined && { cwd }),
+  })
+  const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
+  child.stdout?.on('data', (chunk: Buffer) => output.stdout.push(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => output.stderr.push(chunk))
+  const exited = new Promise<Exit>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ code, signal }))
+  })
+  t.after(() => {
+    child.kill('SIGKILL')
+    return exited.then(() => {})
+  })
+  return {
+    exited,
+    pid: child.pid ?? 0,
+    stdout: () => Buffer.concat(output.stdout),
+    stderr: () => Buffer.concat(output.stderr),
+    kill: (signal) => void child.kill(signal),
+  }
+}
+
+/** Asks every few milliseconds until there is an answer; fails when the process ends before, or after 20 s. */
+export async function eventually<T>(
+  what: string,
+  look: () => T | undefined | false,
+  ended: Promise<unknown> = new Promise(() => {}),
+): Promise<T> {
+  let isOver = false
+  void ended.then(() => (isOver = true))
+  for (const limit = performance.now() + 20_000; performance.now() < limit;) {
+    const found = look()
+    if (found !== undefined && found !== false) return found
+    if (isOver) throw new Error(`the process ended before: ${what}`)
+    await sleep(5)
+  }
+  throw new Error(`not within 20 s: ${what}`)
+}
+
+export interface Files extends Cast {
+  readonly directory: string
+  readonly config: string
+  readonly keys: string
+}
+
+export interface FilesOptions {
+  /** Further sections, as YAML. */
+  readonly config?: string
+  /** Further fields of `tls`, in flow style: `auth: on, ca: ca.pem`. */
+  readonly tls?: string
+  /** Directory of the keystore; one of its own by default. */
+  readonly keys?: string
+}
+
+/** A directory with a config for a server process, its certificate, and a keystore in the file system. */
+export async function serverFiles(t: Cleanup, options: FilesOptions = {}): Promise<Files> {
+  const cast = await people()
+  const directory = tempDir(t)
+  const keys = options.keys ?? join(directory, 'keys')
+  const config = join(directory, 'config.yml')
+  writeFileSync(join(directory, 'server.key'), cast.server.key)
+  writeFileSync(join(directory, 'server.cert'), cast.server.cert)
+  writeFileSync(
+    config,
+    `address: 127.0.0.1:0
+admin: { identity: ${cast.admin.identity} }
+tls: { key: server.key, cert: server.cert${options.tls === undefined ? '' : `, ${options.tls}`} }
+keystore: { fs: { path: ${keys} } }
+${options.config ?? ''}
+`,
+  )
+  return { ...cast, directory, config, keys }
+}
