@@ -198,6 +198,7 @@ function remote(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
 /** Politely; by force when the client does not follow. */
 function end(socket: TLSSocket, politely: () => void): void {
   politely()
+  if (socket.destroyed) return
   const timer = setTimeout(() => socket.destroy(), LINGER)
   socket.on('close', () => clearTimeout(timer))
 }
