@@ -40,11 +40,24 @@ export function serveHttp2(
       enablePush: false,
     },
   })
-  session.on('stream', onStream)
+  session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => {
+    // Node applies our limit once the client has confirmed our settings; requests may come before.
+    if (session.pendingSettingsAck && sizeOf(headers) > HEADER_LIMIT) {
+      stream.on('error', ignore)
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    } else onStream(stream, headers, flags)
+  })
   // What goes wrong on a connection ends that connection; there is nobody to tell.
   session.on('error', ignore)
   session.setTimeout(idle)
   return session
+}
+
+/** As RFC 9113, 6.5.2 counts it. */
+function sizeOf(headers: IncomingHttpHeaders): number {
+  let size = 0
+  for (const name in headers) size += name.length + String(headers[name]).length + 32
+  return size
 }
 
 export class Http2Exchange extends Exchange {
