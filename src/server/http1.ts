@@ -81,7 +81,7 @@ export class Http1Exchange extends Exchange {
       dropped += chunk.length
       if (dropped > DROP_LIMIT) request.destroy()
     })
-    const timer = setTimeout(() => request.destroy(), DROP_TIME)
+    const timer = setTimeout(() => request.destroy(), DROP_TIME).unref()
     request.on('close', () => clearTimeout(timer))
   }
 }

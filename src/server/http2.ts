@@ -138,7 +138,7 @@ export class Http2Exchange extends Exchange {
       dropped += chunk.length
       if (dropped > DROP_LIMIT) stop()
     })
-    const timer = setTimeout(stop, DROP_TIME)
+    const timer = setTimeout(stop, DROP_TIME).unref()
     stream.on('close', () => clearTimeout(timer))
   }
 }
