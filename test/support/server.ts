@@ -7,13 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { connect as tlsConnect } from 'node:tls'
-import type { TestContext } from 'node:test'
 
 import { loadConfig } from '#src/config/load.js'
 import { Server } from '#src/server/server.js'
 import { type Certificate, certificate } from './certificates.ts'
 
-export function tempDir(t: Pick<TestContext, 'after'>): string {
+/** Whose end ends what was made for it: a test, or the file (`{ after }` of node:test). */
+export interface Owner {
+  after(end: () => unknown): void
+}
+
+export function tempDir(t: Owner): string {
   const path = mkdtempSync(join(tmpdir(), 'kes-test-'))
   t.after(() => rmSync(path, { recursive: true, force: true }))
   return path
@@ -60,10 +64,7 @@ export interface TestServerOptions {
 }
 
 /** A server with the policy `user` for the user: all key operations on names that begin with `user-`. */
-export async function startServer(
-  t: Pick<TestContext, 'after'>,
-  options: TestServerOptions = {},
-): Promise<TestServer> {
+export async function startServer(t: Owner, options: TestServerOptions = {}): Promise<TestServer> {
   const cast = await people()
   const directory = tempDir(t)
   const files = {
