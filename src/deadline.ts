@@ -10,7 +10,10 @@ export interface Deadline {
  * that cannot be stopped, or that others wait for, too.
  */
 export async function within<T>(work: Promise<T>, { signal }: Deadline): Promise<T> {
-  signal.throwIfAborted()
+  if (signal.aborted) {
+    work.catch(() => {}) // nobody will look at it any more
+    throw signal.reason as Error
+  }
   let abort: (() => void) | undefined
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(signal.reason as Error)
