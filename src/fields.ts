@@ -44,21 +44,21 @@ export const duration = v.pipe(
   }),
 )
 
-const SWITCH: Readonly<Record<string, boolean>> = {
-  on: true,
-  true: true,
-  yes: true,
-  off: false,
-  false: false,
-  no: false,
-}
+const SWITCH: ReadonlyMap<string, boolean> = new Map([
+  ['on', true],
+  ['true', true],
+  ['yes', true],
+  ['off', false],
+  ['false', false],
+  ['no', false],
+])
 
 /** `on`, `off` and YAML's other words for them. @param preset what '' means */
 export function onOff(preset: boolean) {
   return v.pipe(
     text,
     v.rawTransform<string, boolean>(({ dataset, addIssue, NEVER }) => {
-      const value = dataset.value === '' ? preset : SWITCH[dataset.value.toLowerCase()]
+      const value = dataset.value === '' ? preset : SWITCH.get(dataset.value.toLowerCase())
       if (value !== undefined) return value
       addIssue({ message: 'write on or off' })
       return NEVER
