@@ -90,7 +90,7 @@ export class Fields {
 
 /** Simple case folding: U+017F (long s) and U+212A (Kelvin sign) count as s and k, as in Go. */
 function fold(name: string): string {
-  return name.toUpperCase().toLowerCase()
+  return name.toLowerCase().replaceAll('\u017f', 's')
 }
 
 function byteArray(value: unknown): Buffer | undefined {
