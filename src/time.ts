@@ -27,13 +27,17 @@ export function rfc3339({ seconds, nanos }: Timestamp): string {
   return `${whole}${decimals}Z`
 }
 
-const RFC3339 = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?(Z|[+-]\d{2}:\d{2})$/
+const RFC3339 = /^(\d{4}-\d{2}-(\d{2}))T(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?(Z|[+-]\d{2}:\d{2})$/
 
 /** Reads RFC 3339 with any offset; undefined when it is not that. */
 export function parseRfc3339(text: string): Timestamp | undefined {
   const match = RFC3339.exec(text)
   if (match === null) return undefined
-  const millis = Date.parse(`${match[1]}T${match[2]}${match[4]}`)
+  const [, date, day, time, decimals = '', offset] = match
+  // Date takes 30 February for 1 March, and 24:00 for the next day.
+  if (new Date(`${date}T00:00:00Z`).getUTCDate() !== Number(day) || time?.startsWith('24'))
+    return undefined
+  const millis = Date.parse(`${date}T${time}${offset}`)
   if (Number.isNaN(millis)) return undefined
-  return { seconds: millis / 1000, nanos: Number((match[3] ?? '').padEnd(9, '0')) }
+  return { seconds: millis / 1000, nanos: Number(decimals.padEnd(9, '0')) }
 }
