@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { KesError } from '#src/errors.js'
+
+test('an error has the status and the message of its code', () => {
+  const error = new KesError('KEY_NOT_FOUND')
+  assert.deepEqual([error.status, error.message], [404, 'key does not exist'])
+})
+
+test('an error may have a message of its own', () => {
+  assert.equal(new KesError('BAD_NAME', { message: 'no name' }).message, 'no name')
+})
+
+test('whatever is thrown is an internal error with that as its cause', () => {
+  for (const thrown of [new Error('bug: x'), 'text', undefined, null]) {
+    const error = KesError.from(thrown)
+    assert.deepEqual([error.status, error.message], [500, 'internal server error'])
+    assert.equal(error.cause, thrown)
+  }
+})
+
+test('a KesError stays what it is', () => {
+  const error = new KesError('DECRYPT')
+  assert.equal(KesError.from(error), error)
+})

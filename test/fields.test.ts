@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import fc from 'fast-check'
+import * as v from 'valibot'
+
+import { address, duration, onOff, optional, parseAddress, parseDuration } from '#src/fields.js'
+import { RUNS } from './support/bytes.ts'
+
+const DURATIONS: readonly [text: string, millis: number][] = [
+  ['0', 0],
+  ['0s', 0],
+  ['300ms', 300],
+  ['1s', 1000],
+  ['1.5s', 1500],
+  ['.5s', 500],
+  ['1.s', 1000],
+  ['5m0s', 300_000],
+  ['1h2m3.5s', 3_723_500],
+  ['1500us', 1.5],
+  ['1500µs', 1.5],
+  ['1500μs', 1.5],
+  ['2000000ns', 2],
+  ['1s1s', 2000],
+]
+
+for (const [text, millis] of DURATIONS) {
+  test(`${text} is ${millis} ms`, () => {
+    assert.equal(parseDuration(text), millis)
+  })
+}
+
+const NO_DURATIONS = [
+  '',
+  '1',
+  '-1s',
+  '1 s',
+  ' 1s',
+  '1s ',
+  's',
+  '1d',
+  '7d',
+  '1S',
+  '.s',
+  '1..5s',
+  '1s\n',
+]
+
+for (const text of [...NO_DURATIONS, '1h-2m', '1e3s', 'NaNs', '∞s', '1,5s']) {
+  test(`${JSON.stringify(text)} is no duration`, () => {
+    assert.equal(parseDuration(text), undefined)
+  })
+}
+
+test('a duration is the sum of its parts', () => {
+  const part = fc.nat(1000)
+  fc.assert(
+    fc.property(part, part, part, part, (h, m, s, ms) => {
+      const millis = ((h * 60 + m) * 60 + s) * 1000 + ms
+      assert.equal(parseDuration(`${h}h${m}m${s}s${ms}ms`), millis)
+    }),
+    RUNS,
+  )
+})
+
+const ADDRESSES: readonly [text: string, host: string, port: number][] = [
+  ['0.0.0.0:7373', '0.0.0.0', 7373],
+  [':7373', '', 7373],
+  ['[::]:7373', '::', 7373],
+  ['[::1]:0', '::1', 0],
+  ['[fe80::1%eth0]:80', 'fe80::1%eth0', 80],
+  ['host:65535', 'host', 65_535],
+]
+
+for (const [text, host, port] of ADDRESSES) {
+  test(`${text} is port ${port} of '${host}'`, () => {
+    assert.deepEqual(parseAddress(text), { host, port })
+  })
+}
+
+for (const text of [
+  '',
+  'host',
+  'host:',
+  ':',
+  '::1:80',
+  '[::1]',
+  'host:65536',
+  'host:-1',
+  'a:b:1',
+]) {
+  test(`${JSON.stringify(text)} is no address`, () => {
+    assert.equal(parseAddress(text), undefined)
+  })
+}
+
+test('on, yes and true are on, off, no and false are off, in any case', () => {
+  for (const word of ['on', 'On', 'ON', 'yes', 'true', 'TRUE'])
+    assert.equal(v.parse(onOff(false), word), true)
+  for (const word of ['off', 'OFF', 'no', 'No', 'false'])
+    assert.equal(v.parse(onOff(true), word), false)
+})
+
+test('an empty switch has its default', () => {
+  assert.equal(v.parse(onOff(true), ''), true)
+  assert.equal(v.parse(onOff(false), ''), false)
+})
+
+for (const word of ['1', 'enabled', 'o', 'constructor', 'toString', '__proto__']) {
+  test(`${word} is neither on nor off`, () => {
+    assert.equal(v.safeParse(onOff(false), word).success, false)
+  })
+}
+
+test('an optional field has its default when it is left out or left empty', () => {
+  const schema = optional(duration, '5s')
+  assert.equal(v.parse(schema, undefined), 5000)
+  assert.equal(v.parse(schema, null), 5000)
+})
+
+test('no finding about a field repeats its value', () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[a-z]{12,20}$/), (secret) => {
+      for (const schema of [duration, address, onOff(false)]) {
+        const { issues = [] } = v.safeParse(schema, secret)
+        for (const { message } of issues) assert.ok(!message.includes(secret))
+      }
+    }),
+    RUNS,
+  )
+})
