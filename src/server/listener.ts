@@ -195,10 +195,12 @@ function remote(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   return `${socket.remoteAddress}:${socket.remotePort}`
 }
 
-/** Politely; by force when the client does not follow. */
+/** Politely; by force when the client has got everything and does not follow. */
 function end(socket: TLSSocket, politely: () => void): void {
   politely()
   if (socket.destroyed) return
-  const timer = setTimeout(() => socket.destroy(), LINGER)
-  socket.on('close', () => clearTimeout(timer))
+  const timer = setInterval(() => {
+    if (socket.writableLength === 0) socket.destroy()
+  }, LINGER)
+  socket.on('close', () => clearInterval(timer))
 }
