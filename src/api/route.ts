@@ -94,6 +94,13 @@ export interface Route {
   handle(call: Call): Reply | Promise<Reply>
 }
 
+const TIMEOUT = 15_000
+
+/** A route with the usual timeout, unless it has one of its own. */
+export function route(definition: Omit<Route, 'timeout'> & Partial<Pick<Route, 'timeout'>>): Route {
+  return { timeout: TIMEOUT, ...definition }
+}
+
 /** A route under one configuration. */
 export interface ServedRoute {
   readonly route: Route

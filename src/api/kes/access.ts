@@ -1,0 +1,125 @@
+/** The KES API's calls about policies and identities. */
+
+import type { Policy, PolicyRules } from '../../auth/policy.ts'
+import { parseIdentity } from '../../crypto/identity.ts'
+import { KesError } from '../../errors.ts'
+import { stringify } from '../../json.ts'
+import { checkName, continueAt, firstPage, PAGE, pageOf, parseListing } from '../../names.ts'
+import { rfc3339 } from '../../time.ts'
+import { type Call, json, type Route, route } from '../route.ts'
+
+const describePolicy = route({
+  operation: 'policy:describe',
+  method: 'GET',
+  path: '/v1/policy/describe/',
+  access: 'permitted',
+  handle(call) {
+    const policy = policyNamed(call)
+    return json(stringify({ name: policy.name, ...origin(policy) }))
+  },
+})
+
+const readPolicy = route({
+  operation: 'policy:read',
+  method: 'GET',
+  path: '/v1/policy/read/',
+  access: 'permitted',
+  handle(call) {
+    const policy = policyNamed(call)
+    return json(stringify({ name: policy.name, ...ruleSets(policy.rules), ...origin(policy) }))
+  },
+})
+
+const listPolicies = route({
+  operation: 'policy:list',
+  method: 'GET',
+  path: '/v1/policy/list/',
+  access: 'permitted',
+  judged: firstPage,
+  handle(call) {
+    const listing = parseListing(call.param)
+    const page = pageOf(call.services.access.policyNames, listing, PAGE)
+    return json(stringify({ names: page.names, continue_at: continueAt(listing, page) }))
+  },
+})
+
+const describeIdentity = route({
+  operation: 'identity:describe',
+  method: 'GET',
+  path: '/v1/identity/describe/',
+  access: 'permitted',
+  handle(call) {
+    const { access } = call.services
+    const identity = parseIdentity(checkName(call.param, 'identity'))
+    if (identity !== undefined && identity === access.admin) {
+      return json(stringify({ policy: '', admin: true, created_at: rfc3339(access.createdAt) }))
+    }
+    const policy = identity && access.policyOf(identity)
+    if (policy === undefined) throw new KesError('IDENTITY_NOT_FOUND')
+    return json(stringify({ policy: policy.name, admin: false, ...origin(policy) }))
+  },
+})
+
+/** For everybody, also an identity without a policy; in the shape that the Go SDK decodes. */
+const describeSelf = route({
+  operation: 'identity:self-describe',
+  method: 'GET',
+  path: '/v1/identity/self/describe',
+  access: 'anyone',
+  handle(call) {
+    const { access } = call.services
+    const identity = call.caller
+    const admin = identity === access.admin
+    const policy = admin ? undefined : access.policyOf(identity)
+    return json(
+      stringify({
+        identity,
+        policy: policy?.name ?? '',
+        policy_name: policy?.name ?? '',
+        admin,
+        ...(admin && { created_at: rfc3339(access.createdAt) }),
+        ...(policy !== undefined && { ...origin(policy), ...ruleSets(policy.rules) }),
+      }),
+    )
+  },
+})
+
+const listIdentities = route({
+  operation: 'identity:list',
+  method: 'GET',
+  path: '/v1/identity/list/',
+  access: 'permitted',
+  judged: firstPage,
+  handle(call) {
+    const listing = parseListing(call.param)
+    const page = pageOf(call.services.access.identities, listing, PAGE)
+    return json(stringify({ identities: page.names, continue_at: continueAt(listing, page) }))
+  },
+})
+
+export const ACCESS_ROUTES: readonly Route[] = [
+  describePolicy,
+  readPolicy,
+  listPolicies,
+  describeIdentity,
+  describeSelf,
+  listIdentities,
+]
+
+function policyNamed(call: Call): Policy {
+  const policy = call.services.access.policy(checkName(call.param, 'policy name'))
+  if (policy === undefined) throw new KesError('POLICY_NOT_FOUND')
+  return policy
+}
+
+/** When and by whom a policy, and so its assignments, were made. */
+function origin({ createdAt, createdBy }: Policy): object {
+  return { created_at: rfc3339(createdAt), created_by: createdBy || undefined }
+}
+
+/** `{"allow":{"<rule>":{}},"deny":…}`; an empty one is left out. */
+function ruleSets(rules: PolicyRules): object {
+  const set = (list: readonly string[]) =>
+    list.length === 0 ? undefined : Object.fromEntries(list.map((rule) => [rule, {}]))
+  return { allow: set(rules.allow), deny: set(rules.deny) }
+}

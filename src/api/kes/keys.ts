@@ -1,0 +1,204 @@
+/** The KES API's calls on keys. */
+
+import { KesError } from '../../errors.ts'
+import { stringify } from '../../json.ts'
+import { cipherNamed } from '../../keys/codec.ts'
+import { type Key, SECRET_SIZE } from '../../keys/key.ts'
+import { checkName, continueAt, firstPage, parseListing } from '../../names.ts'
+import { rfc3339 } from '../../time.ts'
+import { Body } from '../body.ts'
+import { type Call, EMPTY, json, JSON_TYPE, type Reply, type Route, route } from '../route.ts'
+
+const MIB = 1_048_576
+const NO_BYTES = Buffer.alloc(0)
+const SECRET_HEADERS = { 'cache-control': 'no-store' }
+
+const createKey = route({
+  operation: 'key:create',
+  method: 'PUT',
+  path: '/v1/key/create/',
+  access: 'permitted',
+  async handle(call) {
+    await call.services.keys.create(keyName(call), call.caller, call)
+    return EMPTY
+  },
+})
+
+/** `{"key"|"bytes", "cipher"?, "hmac_key"?}` */
+const importKey = route({
+  operation: 'key:import',
+  method: 'PUT',
+  path: '/v1/key/import/',
+  access: 'permitted',
+  maxBody: MIB,
+  async handle(call) {
+    const name = keyName(call)
+    const body = new Body(call.body, 'invalid import key request body')
+    const spelling = body.optionalString('cipher') ?? 'AES256'
+    const secret = body.optionalBytes('key') ?? body.bytes('bytes')
+    const hmacKey = body.optionalBytes('hmac_key')
+    const cipher = cipherNamed(spelling)
+    if (cipher === undefined) refuseImport(`algorithm '${spelling}' is not supported`)
+    if (secret.length !== SECRET_SIZE) refuseImport(`invalid key size for '${cipher}'`)
+    if (hmacKey !== undefined && hmacKey.length !== SECRET_SIZE) {
+      refuseImport(`invalid HMAC key size for '${cipher}'`)
+    }
+    await call.services.keys.import(name, { cipher, secret, hmacKey }, call.caller, call)
+    return EMPTY
+  },
+})
+
+function refuseImport(message: string): never {
+  throw new KesError('BAD_CIPHER', { message })
+}
+
+const describeKey = route({
+  operation: 'key:describe',
+  method: 'GET',
+  path: '/v1/key/describe/',
+  access: 'permitted',
+  async handle(call) {
+    const name = keyName(call)
+    const key = await call.services.keys.get(name, call)
+    return json(
+      stringify({
+        name,
+        algorithm: key.cipher,
+        created_at: rfc3339(key.createdAt),
+        created_by: key.createdBy || undefined,
+      }),
+    )
+  },
+})
+
+const deleteKey = route({
+  operation: 'key:delete',
+  method: 'DELETE',
+  path: '/v1/key/delete/',
+  access: 'permitted',
+  async handle(call) {
+    await call.services.keys.delete(keyName(call), call)
+    return EMPTY
+  },
+})
+
+const listKeys = route({
+  operation: 'key:list',
+  method: 'GET',
+  path: '/v1/key/list/',
+  access: 'permitted',
+  judged: firstPage,
+  async handle(call) {
+    const listing = parseListing(call.param)
+    const page = await call.services.keys.list(listing, call)
+    // Unlike the other listings, this one leaves an empty continue_at out, as the Go server does.
+    return json(
+      stringify({ names: page.names, continue_at: continueAt(listing, page) || undefined }),
+    )
+  },
+})
+
+/** A new data key, in the clear and sealed under the named key. */
+const generateKey = route({
+  operation: 'key:generate',
+  method: 'PUT',
+  path: '/v1/key/generate/',
+  access: 'permitted',
+  maxBody: MIB,
+  handle(call) {
+    const name = keyName(call)
+    const context = call.hasNoBody ? NO_BYTES : new Body(call.body).bytes('context')
+    return withKey(call, name, (key) => {
+      const { plaintext, ciphertext } = key.dataKey(context)
+      const reply = secretJson(
+        `{"plaintext":"${plaintext.toString('base64')}","ciphertext":"${ciphertext.toString('base64')}"}`,
+      )
+      plaintext.fill(0)
+      return reply
+    })
+  },
+})
+
+/** Seal a small plaintext under the named key. */
+const encryptKey = route({
+  operation: 'key:encrypt',
+  method: 'PUT',
+  path: '/v1/key/encrypt/',
+  access: 'permitted',
+  maxBody: MIB,
+  handle(call) {
+    const name = keyName(call)
+    const body = new Body(call.body)
+    const plaintext = body.bytes('plaintext')
+    const context = body.bytes('context')
+    return withKey(call, name, (key) =>
+      json(`{"ciphertext":"${key.encrypt(plaintext, context).toString('base64')}"}`),
+    )
+  },
+})
+
+/**
+ * Open a ciphertext. Its limit is twice that of the others: whatever could be sealed can be sent back to be
+ * opened, in base64 and with the same context.
+ */
+const decryptKey = route({
+  operation: 'key:decrypt',
+  method: 'PUT',
+  path: '/v1/key/decrypt/',
+  access: 'permitted',
+  maxBody: 2 * MIB,
+  handle(call) {
+    const name = keyName(call)
+    const body = new Body(call.body)
+    const ciphertext = body.bytes('ciphertext')
+    const context = body.bytes('context')
+    return withKey(call, name, (key) => {
+      const plaintext = key.decrypt(ciphertext, context)
+      const reply = secretJson(`{"plaintext":"${plaintext.toString('base64')}"}`)
+      plaintext.fill(0)
+      return reply
+    })
+  },
+})
+
+const hmacKey = route({
+  operation: 'key:hmac',
+  method: 'PUT',
+  path: '/v1/key/hmac/',
+  access: 'permitted',
+  maxBody: MIB,
+  handle(call) {
+    const name = keyName(call)
+    const message = new Body(call.body).bytes('message')
+    return withKey(call, name, (key) =>
+      secretJson(`{"hmac":"${key.hmac(message).toString('base64')}"}`),
+    )
+  },
+})
+
+export const KEY_ROUTES: readonly Route[] = [
+  createKey,
+  importKey,
+  describeKey,
+  deleteKey,
+  listKeys,
+  generateKey,
+  encryptKey,
+  decryptKey,
+  hmacKey,
+]
+
+function keyName(call: Call): string {
+  return checkName(call.param, 'key name')
+}
+
+/** Answers at once when the key is cached. */
+function withKey(call: Call, name: string, use: (key: Key) => Reply): Reply | Promise<Reply> {
+  const key = call.services.keys.get(name, call)
+  return key instanceof Promise ? key.then(use) : use(key)
+}
+
+/** An answer that holds a secret: nothing between us and the caller may keep it. */
+function secretJson(body: string): Reply {
+  return { status: 200, type: JSON_TYPE, body: `${body}\n`, headers: SECRET_HEADERS }
+}
