@@ -41,7 +41,7 @@ export function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
     let head: Pick<Answer, 'status' | 'headers'> | undefined
     const chunks: Buffer[] = []
     stream.on('response', (headers) => {
-      head = { status: Number(headers[':status']), headers: headers as Answer['headers'] }
+      head = { status: Number(headers[':status']), headers }
     })
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('error', reject)
