@@ -37,6 +37,8 @@ export type ErrorCode = keyof typeof CODES
 
 interface Options {
   readonly message?: string
+  /** What the log says where the message quotes the request's body. */
+  readonly logged?: string
   readonly cause?: unknown
   /** Further public fields of the answer, beside `message`. */
   readonly detail?: Readonly<Record<string, string | null>>
@@ -48,13 +50,15 @@ export class KesError extends Error {
   override readonly name = 'KesError'
   readonly code: ErrorCode
   readonly status: number
+  readonly logged: string
   readonly detail: Readonly<Record<string, string | null>> | undefined
   readonly headers: Readonly<Record<string, string>> | undefined
 
-  constructor(code: ErrorCode, { message, cause, detail, headers }: Options = {}) {
+  constructor(code: ErrorCode, { message, logged, cause, detail, headers }: Options = {}) {
     super(message ?? CODES[code][1], cause === undefined ? undefined : { cause })
     this.code = code
     this.status = CODES[code][0]
+    this.logged = logged ?? this.message
     this.detail = detail
     this.headers = headers
   }

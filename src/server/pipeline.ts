@@ -152,10 +152,10 @@ function decode(path: string): string {
 /** What the log says: the client's message, and what only the operator may know. */
 function describe(error: KesError): string {
   const { cause } = error
-  if (cause === undefined) return error.message
-  if (!(cause instanceof Error)) return `${error.message}: ${JSON.stringify(cause)}`
+  if (cause === undefined) return error.logged
+  if (!(cause instanceof Error)) return `${error.logged}: ${JSON.stringify(cause)}`
   // Only the stack tells where an unexpected error comes from.
-  return `${error.message}: ${(error.code === 'INTERNAL' && cause.stack) || cause.message}`
+  return `${error.logged}: ${(error.code === 'INTERNAL' && cause.stack) || cause.message}`
 }
 
 function failure(error: KesError): Reply {

@@ -38,7 +38,10 @@ const importKey = route({
     const secret = body.optionalBytes('key') ?? body.bytes('bytes')
     const hmacKey = body.optionalBytes('hmac_key')
     const cipher = cipherNamed(spelling)
-    if (cipher === undefined) refuseImport(`algorithm '${spelling}' is not supported`)
+    if (cipher === undefined) {
+      // The key itself may stand there by mistake.
+      refuseImport(`algorithm '${spelling}' is not supported`, 'algorithm is not supported')
+    }
     if (secret.length !== SECRET_SIZE) refuseImport(`invalid key size for '${cipher}'`)
     if (hmacKey !== undefined && hmacKey.length !== SECRET_SIZE) {
       refuseImport(`invalid HMAC key size for '${cipher}'`)
@@ -48,8 +51,8 @@ const importKey = route({
   },
 })
 
-function refuseImport(message: string): never {
-  throw new KesError('BAD_CIPHER', { message })
+function refuseImport(message: string, logged = message): never {
+  throw new KesError('BAD_CIPHER', { message, logged })
 }
 
 const describeKey = route({
