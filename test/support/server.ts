@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { connect as tlsConnect } from 'node:tls'
 
-import { loadConfig } from '#src/config/load.js'
+import { type Config, loadConfig } from '#src/config/load.js'
+import type { KeyStore } from '#src/keystore/keystore.js'
 import { Server } from '#src/server/server.js'
 import { type Certificate, certificate } from './certificates.ts'
 
@@ -61,6 +62,8 @@ export interface TestServerOptions {
   readonly tls?: string
   /** PEM of CAs, written to a file for `tls.ca`. */
   readonly ca?: string
+  /** Instead of the configured keystore. */
+  readonly store?: KeyStore
 }
 
 /** A server with the policy `user` for the user: all key operations on names that begin with `user-`. */
@@ -89,7 +92,10 @@ ${/^keystore:/m.test(extra) ? '' : 'keystore: { memory: {} }'}
 ${extra}`
   const { config } = loadConfig(text, join(directory, 'config.yml'))
   const [stdout, stderr] = [new Recorder(), new Recorder()]
-  const instance = await Server.start(config, { stdout, stderr })
+  const instance = await Server.start(
+    options.store === undefined ? config : withStore(config, options.store),
+    { stdout, stderr },
+  )
   t.after(() => instance.close())
   return {
     ...cast,
@@ -115,6 +121,11 @@ function userPolicy(identity: string): string {
   ]
   const allow = operations.map((operation) => `/v1/key/${operation}/user-*`)
   return `policy: { user: { allow: ${JSON.stringify(allow)}, identities: [ ${identity} ] } }`
+}
+
+function withStore(config: Config, store: KeyStore): Config {
+  const kind = { ...config.keystore.kind, open: async () => store }
+  return { ...config, keystore: { kind, settings: {} } }
 }
 
 class Recorder extends Writable {

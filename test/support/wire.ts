@@ -18,8 +18,8 @@ export interface Talk {
 export interface TalkOptions {
   readonly tls?: ConnectionOptions
   readonly bytes: string | Buffer
-  /** We end the connection once this was received; absent: the server is to end it. */
-  readonly until?: RegExp
+  /** We end the connection once this holds; absent: the server is to end it. */
+  readonly until?: (text: string) => boolean
   /** Milliseconds until we end it in any case. */
   readonly wait?: number
 }
@@ -54,7 +54,7 @@ function listen(
     })
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1')
-      if (until?.test(text)) leave()
+      if (until?.(text)) leave()
     })
     socket.on('error', (thrown: NodeJS.ErrnoException) => {
       error = thrown.code ?? thrown.message
