@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { Access } from '#src/auth/access.js'
+import { Policy } from '#src/auth/policy.js'
+import type { Identity } from '#src/crypto/identity.js'
+import { KesError } from '#src/errors.js'
+import { ZERO_TIME } from '#src/time.js'
+
+const [ADMIN, USER, NOBODY] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [
+  Identity,
+  Identity,
+  Identity,
+]
+
+const POLICY = new Policy(
+  'my-app',
+  { allow: ['/v1/key/create/my-*'], deny: ['/v1/key/create/my-own*'] },
+  ZERO_TIME,
+  ADMIN,
+)
+
+function access(admin: Identity | undefined = ADMIN): Access {
+  const assignments = new Map([[USER, 'my-app']])
+  return new Access({ admin, policies: [POLICY], assignments, createdAt: ZERO_TIME })
+}
+
+function refusal(identity: Identity, path: string): KesError {
+  try {
+    access().check(identity, path)
+  } catch (error) {
+    if (error instanceof KesError) return error
+    throw error
+  }
+  assert.fail(`${path} was allowed`)
+}
+
+test('the admin may call everything', () => {
+  access().check(ADMIN, '/v1/key/delete/a')
+})
+
+test('without an admin nobody may call everything', () => {
+  const { policies, assignments } = { policies: [POLICY], assignments: new Map([[USER, 'my-app']]) }
+  const none = new Access({ admin: undefined, policies, assignments, createdAt: ZERO_TIME })
+  assert.throws(() => none.check(ADMIN, '/v1/status'), { code: 'NOT_ALLOWED' })
+  assert.throws(() => none.check('' as Identity, '/v1/status'), { code: 'NOT_ALLOWED' })
+})
+
+test('a member of a policy may call what it allows', () => {
+  access().check(USER, '/v1/key/create/my-key')
+})
+
+test('a refusal has the Go server’s status and message', () => {
+  const { status, message } = refusal(USER, '/v1/key/delete/my-key')
+  assert.deepEqual([status, message], [403, 'not authorized: insufficient permissions'])
+})
+
+test('who has no policy is told so', () => {
+  assert.deepEqual(refusal(NOBODY, '/v1/key/create/my-key').detail, {
+    identity: NOBODY,
+    api: '/v1/key/create/my-key',
+    policy: null,
+    hint: 'no policy is assigned to this identity',
+  })
+})
+
+test('a member is told which rule is missing', () => {
+  assert.deepEqual(refusal(USER, '/v1/key/delete/my-key').detail, {
+    identity: USER,
+    api: '/v1/key/delete/my-key',
+    policy: 'my-app',
+    hint: `policy 'my-app' does not allow /v1/key/delete/my-key; add "/v1/key/delete/my-key"`,
+  })
+})
+
+test('a member is told to add a star where a listing is missing', () => {
+  const hint = `policy 'my-app' does not allow /v1/key/list/; add "/v1/key/list/*"`
+  assert.equal(refusal(USER, '/v1/key/list/').detail?.['hint'], hint)
+})
+
+test('a member is told which rule denied the call', () => {
+  const hint = `denied by the rule "/v1/key/create/my-own*" of policy 'my-app'`
+  assert.equal(refusal(USER, '/v1/key/create/my-own').detail?.['hint'], hint)
+})
+
+test('a path in a refusal is cut to 256 characters', () => {
+  const { detail } = refusal(USER, `/v1/key/delete/${'x'.repeat(1000)}`)
+  assert.equal(detail?.['api']?.length, 256)
+  assert.ok((detail?.['hint'] ?? '').length < 600)
+})
+
+test('the identities are those of the policies and the admin', () => {
+  assert.deepEqual(access().identities, [ADMIN, USER])
+})
+
+test('an identity has the policy that it is assigned to', () => {
+  assert.equal(access().policyOf(USER), POLICY)
+  assert.equal(access().policyOf(NOBODY), undefined)
+  assert.equal(access().policyOf(ADMIN), undefined)
+})
+
+test('a policy is found by its name', () => {
+  assert.equal(access().policy('my-app'), POLICY)
+  assert.equal(access().policy('constructor'), undefined)
+  assert.deepEqual(access().policyNames, ['my-app'])
+})
