@@ -65,7 +65,15 @@ function textLine(level: Level, message: string, attributes: Attributes): string
   return `${line}\n`
 }
 
-/** Quoted when it could be mistaken for something else, so that a line stays a line. */
+/** Quoted when it could be mistaken for something else, so that a line stays a line, also on a terminal. */
 function value(text: string): string {
-  return /^[^\s"=\p{C}]+$/u.test(text) ? text : JSON.stringify(text)
+  return /^[^\s"=\p{C}]+$/u.test(text)
+    ? text
+    : JSON.stringify(text).replace(/[\p{C}\u2028\u2029]/gu, escape)
+}
+
+function escape(character: string): string {
+  return Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
+    .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
+    .join('')
 }
