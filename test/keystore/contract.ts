@@ -1,0 +1,208 @@
+/** What every keystore promises (src/keystore/keystore.ts), as tests: one call in each keystore's test file. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import { KesError } from '#src/errors.js'
+import type { KeyStore } from '#src/keystore/keystore.js'
+import type { Page } from '#src/names.js'
+import { bytes, SIGNAL } from '../support/bytes.ts'
+
+export interface ContractOptions {
+  /** Entries of the test with many of them; more than a page of the API. */
+  readonly many?: number
+  /** false: a store that cannot tell that there was nothing to delete. */
+  readonly deleteTells?: boolean
+  /** false: a store whose service has no atomic create. */
+  readonly createIsAtomic?: boolean
+}
+
+/** @param open gives an empty store of its own to each test, and tidies up with `t.after`. */
+export function keyStoreContract(
+  name: string,
+  open: (t: TestContext) => Promise<KeyStore>,
+  { many = 1100, deleteTells = true, createIsAtomic = true }: ContractOptions = {},
+): void {
+  const contract = (fact: string, check: (store: KeyStore) => Promise<void>): void => {
+    test(`${name}: ${fact}`, async (t) => check(await open(t)))
+  }
+
+  contract('a store that can be used says so', async (store) => {
+    await store.status(SIGNAL)
+  })
+
+  contract('what was created is read back', async (store) => {
+    await store.create('my-key', bytes('value'), SIGNAL)
+    assert.deepEqual(Buffer.from(await store.get('my-key', SIGNAL)), bytes('value'))
+  })
+
+  contract('values of 1 byte to 8 KiB are read back byte for byte', async (store) => {
+    for (const size of [1, 2, 3, 100, 300, 1000, 4096, 8192]) {
+      const value = Buffer.from(Array.from({ length: size }, (_, index) => 33 + (index % 94)))
+      await store.create(`size-${size}`, value, SIGNAL)
+      const read = Buffer.from(await store.get(`size-${size}`, SIGNAL))
+      assert.ok(read.equals(value), `${size} bytes`)
+    }
+  })
+
+  contract('a value with the look of another format is read back as it is', async (store) => {
+    for (const [index, text] of ['{"a":1}', 'AAAA', '123', 'null', ' x ', '%41', '"'].entries()) {
+      await store.create(`look-${index}`, bytes(text), SIGNAL)
+      assert.equal(Buffer.from(await store.get(`look-${index}`, SIGNAL)).toString(), text)
+    }
+  })
+
+  contract('the bytes that are read belong to the caller', async (store) => {
+    await store.create('my-key', bytes('value'), SIGNAL)
+    ;(await store.get('my-key', SIGNAL)).fill(0)
+    assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
+  })
+
+  contract('the bytes that were written still belong to the caller', async (store) => {
+    const value = bytes('value')
+    await store.create('my-key', value, SIGNAL)
+    assert.deepEqual(value, bytes('value'))
+    value.fill(0)
+    assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
+  })
+
+  contract('a second create fails and changes nothing', async (store) => {
+    await store.create('my-key', bytes('first'), SIGNAL)
+    const second = store.create('my-key', bytes('second'), SIGNAL)
+    await assert.rejects(second, { name: 'KesError', code: 'KEY_EXISTS' })
+    assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'first')
+  })
+
+  contract('what is not there is not found', async (store) => {
+    await assert.rejects(store.get('my-key', SIGNAL), { name: 'KesError', code: 'KEY_NOT_FOUND' })
+  })
+
+  contract('what was deleted is not found and not listed', async (store) => {
+    await store.create('my-key', bytes('value'), SIGNAL)
+    await store.delete('my-key', SIGNAL)
+    await assert.rejects(store.get('my-key', SIGNAL), { code: 'KEY_NOT_FOUND' })
+    assert.deepEqual(await store.list({ prefix: '', from: '' }, 10, SIGNAL), { names: [] })
+  })
+
+  contract('a delete leaves the others alone', async (store) => {
+    for (const key of ['a', 'ab', 'b']) await store.create(key, bytes(key), SIGNAL)
+    await store.delete('a', SIGNAL)
+    assert.deepEqual(await names(store), ['ab', 'b'])
+  })
+
+  contract('what was deleted can be made anew', async (store) => {
+    await store.create('my-key', bytes('first'), SIGNAL)
+    await store.delete('my-key', SIGNAL)
+    await store.create('my-key', bytes('second'), SIGNAL)
+    assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'second')
+  })
+
+  if (deleteTells) {
+    contract('a delete of what is not there says so', async (store) => {
+      const outcome = store.delete('my-key', SIGNAL)
+      await assert.rejects(outcome, { name: 'KesError', code: 'KEY_NOT_FOUND' })
+    })
+  }
+
+  contract('an empty store has an empty listing', async (store) => {
+    assert.deepEqual(await store.list({ prefix: '', from: '' }, 10, SIGNAL), { names: [] })
+  })
+
+  contract('names are listed in the order of their bytes', async (store) => {
+    const all = ['b', 'a', 'B', '0', '_a', 'a-b', 'a_b', 'ab', 'Z9', 'a0']
+    for (const key of all) await store.create(key, bytes('value'), SIGNAL)
+    const sorted = ['0', 'B', 'Z9', '_a', 'a', 'a-b', 'a0', 'a_b', 'ab', 'b']
+    assert.deepEqual(await names(store), sorted)
+  })
+
+  contract('only names with the prefix are listed', async (store) => {
+    for (const key of ['my', 'my-key', 'my-key2', 'MY-key', 'no', 'mx', 'mz'])
+      await store.create(key, bytes('value'), SIGNAL)
+    assert.deepEqual(await names(store, 'my'), ['my', 'my-key', 'my-key2'])
+    assert.deepEqual(await names(store, 'my-key2'), ['my-key2'])
+    assert.deepEqual(await names(store, 'nobody'), [])
+  })
+
+  contract('a listing begins at the name that it is asked for', async (store) => {
+    for (const key of ['a1', 'a2', 'a3', 'b1']) await store.create(key, bytes('value'), SIGNAL)
+    const list = async (prefix: string, from: string): Promise<Page> =>
+      store.list({ prefix, from }, 10, SIGNAL)
+    assert.deepEqual(await list('', 'a2'), { names: ['a2', 'a3', 'b1'] })
+    assert.deepEqual(await list('a', 'a2'), { names: ['a2', 'a3'] })
+    assert.deepEqual(await list('a', 'a2x'), { names: ['a3'] })
+    assert.deepEqual(await list('a', 'az'), { names: [] })
+  })
+
+  contract('a listing that is cut tells which name comes next', async (store) => {
+    for (const key of ['a1', 'a2', 'a3', 'b1']) await store.create(key, bytes('value'), SIGNAL)
+    const list = async (prefix: string, limit: number): Promise<Page> =>
+      store.list({ prefix, from: prefix }, limit, SIGNAL)
+    assert.deepEqual(await list('', 2), { names: ['a1', 'a2'], next: 'a3' })
+    assert.deepEqual(await list('a', 2), { names: ['a1', 'a2'], next: 'a3' })
+    assert.deepEqual(await list('a', 3), { names: ['a1', 'a2', 'a3'] })
+    assert.deepEqual(await list('', 4), { names: ['a1', 'a2', 'a3', 'b1'] })
+  })
+
+  contract('names that begin with a hyphen are kept, read, listed and deleted', async (store) => {
+    const record = '-1-0a1b2c3d-my-key'
+    for (const key of [record, 'my-key', '0']) await store.create(key, bytes(key), SIGNAL)
+    assert.equal(Buffer.from(await store.get(record, SIGNAL)).toString(), record)
+    assert.deepEqual(await names(store), [record, '0', 'my-key'])
+    assert.deepEqual(await names(store, '-1-'), [record])
+    await assert.rejects(store.create(record, bytes('x'), SIGNAL), { code: 'KEY_EXISTS' })
+    await store.delete(record, SIGNAL)
+    assert.deepEqual(await names(store), ['0', 'my-key'])
+  })
+
+  contract('names of 80 and of 100 characters are kept apart', async (store) => {
+    const long = 'x'.repeat(100)
+    for (const key of [long, long.slice(0, 80), `${long.slice(0, 79)}y`])
+      await store.create(key, bytes(key), SIGNAL)
+    assert.equal(Buffer.from(await store.get(long, SIGNAL)).toString(), long)
+    assert.equal((await names(store)).length, 3)
+  })
+
+  contract('more names than a page has are all listed, page by page', async (store) => {
+    const all = Array.from({ length: many }, (_, index) => `key-${String(index).padStart(6, '0')}`)
+    const todo = [...all]
+    await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        for (let key = todo.pop(); key !== undefined; key = todo.pop())
+          await store.create(key, bytes('value'), SIGNAL)
+      }),
+    )
+    const first = await store.list({ prefix: 'key-', from: 'key-' }, 1024, SIGNAL)
+    assert.deepEqual(first, { names: all.slice(0, 1024), next: all[1024] })
+    const rest = await store.list({ prefix: 'key-', from: first.next ?? '' }, 1024, SIGNAL)
+    assert.deepEqual(rest, { names: all.slice(1024) })
+  })
+
+  if (createIsAtomic) {
+    contract('of 16 concurrent creates exactly one wins', async (store) => {
+      for (let round = 0; round < 5; round++) {
+        const outcomes = await Promise.allSettled(
+          Array.from({ length: 16 }, (_, index) =>
+            store.create(`race-${round}`, bytes(`value ${index}`), SIGNAL),
+          ),
+        )
+        const winners = outcomes.flatMap(({ status }, index) =>
+          status === 'fulfilled' ? [index] : [],
+        )
+        assert.equal(winners.length, 1)
+        for (const outcome of outcomes) {
+          if (outcome.status === 'fulfilled') continue
+          const reason: unknown = outcome.reason
+          assert.ok(reason instanceof KesError && reason.code === 'KEY_EXISTS', String(reason))
+        }
+        const value = Buffer.from(await store.get(`race-${round}`, SIGNAL)).toString()
+        assert.equal(value, `value ${winners[0]}`)
+      }
+    })
+  }
+}
+
+async function names(store: KeyStore, prefix = ''): Promise<readonly string[]> {
+  const page = await store.list({ prefix, from: prefix }, 1000, SIGNAL)
+  assert.equal(page.next, undefined)
+  return page.names
+}

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { decodeKey } from '#src/keys/codec.js'
+import { fs } from '#src/keystore/fs.js'
+import type { KeyStore } from '#src/keystore/keystore.js'
+import { bytes, SIGNAL } from '../support/bytes.ts'
+import { tempDir } from '../support/server.ts'
+import { keyStoreContract } from './contract.ts'
+
+keyStoreContract('fs', async (t) => (await opened(t)).store)
+
+async function opened(t: TestContext): Promise<{ path: string; store: KeyStore }> {
+  const path = join(tempDir(t), 'keys')
+  return { path, store: await fs.open({ path }, SIGNAL) }
+}
+
+test('a missing directory is made, with those above it', async (t) => {
+  const path = join(tempDir(t), 'a', 'b', 'c')
+  await fs.open({ path }, SIGNAL)
+  assert.ok(statSync(path).isDirectory())
+})
+
+test('a key is one file with its name that holds exactly the value', async (t) => {
+  const { path, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  assert.deepEqual(readdirSync(path), ['my-key'])
+  assert.equal(readFileSync(join(path, 'my-key'), 'utf8'), 'value')
+})
+
+test('the file of a key is for its owner alone', async (t) => {
+  const { path, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  assert.equal(statSync(join(path, 'my-key')).mode & 0o777, 0o600)
+})
+
+test('a file that the Go server wrote is a key', async (t) => {
+  const { path, store } = await opened(t)
+  writeFileSync(join(path, 'my-key'), 'value')
+  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
+})
+
+test('creates that lost leave no draft', async (t) => {
+  const { path, store } = await opened(t)
+  const creates = Array.from({ length: 8 }, () => store.create('my-key', bytes('v'), SIGNAL))
+  await Promise.allSettled(creates)
+  assert.deepEqual(readdirSync(path), ['my-key'])
+})
+
+test('drafts older than an hour are removed at the start, younger ones stay', async (t) => {
+  const { path } = await opened(t)
+  const age = (name: string, minutes: number): void => {
+    writeFileSync(join(path, name), 'half a key')
+    const then = Date.now() / 1000 - minutes * 60
+    utimesSync(join(path, name), then, then)
+  }
+  age('-tmp-1-old', 61)
+  age('-tmp-1-young', 59)
+  age('my-key', 10_000)
+  age('-1-0a1b2c3d-my-key', 10_000)
+  await fs.open({ path }, SIGNAL)
+  assert.deepEqual(readdirSync(path).sort(), ['-1-0a1b2c3d-my-key', '-tmp-1-young', 'my-key'])
+})
+
+test('drafts, sub-directories, dot files and strange names are not listed', async (t) => {
+  const { path, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  mkdirSync(join(path, 'directory'))
+  for (const name of ['-tmp-1-draft', '.hidden', 'a.b', 'my key', 'ä', 'key~'])
+    writeFileSync(join(path, name), 'x')
+  const { names } = await store.list({ prefix: '', from: '' }, 100, SIGNAL)
+  assert.deepEqual(names, ['my-key'])
+})
+
+test('a sub-directory is no missing key', async (t) => {
+  const { path, store } = await opened(t)
+  mkdirSync(join(path, 'my-key'))
+  await assert.rejects(store.get('my-key', SIGNAL), { name: 'KeyStoreError', failure: 'failed' })
+})
+
+test('a sub-directory cannot be overwritten by a key', async (t) => {
+  const { path, store } = await opened(t)
+  mkdirSync(join(path, 'my-key'))
+  await assert.rejects(store.create('my-key', bytes('v'), SIGNAL), { code: 'KEY_EXISTS' })
+})
+
+test('a directory that disappeared is no answer, never a missing key', async (t) => {
+  const { path, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  rmSync(path, { recursive: true })
+  const unreachable = { name: 'KeyStoreError', failure: 'unreachable' }
+  await assert.rejects(store.get('my-key', SIGNAL), unreachable)
+  await assert.rejects(store.delete('my-key', SIGNAL), unreachable)
+  await assert.rejects(store.create('my-key', bytes('value'), SIGNAL), unreachable)
+  await assert.rejects(store.list({ prefix: '', from: '' }, 10, SIGNAL), unreachable)
+  await assert.rejects(store.status(SIGNAL), unreachable)
+})
+
+test('a directory that became a file is no answer', async (t) => {
+  const { path, store } = await opened(t)
+  rmSync(path, { recursive: true })
+  writeFileSync(path, '')
+  await assert.rejects(store.status(SIGNAL), { name: 'KeyStoreError', failure: 'unreachable' })
+  await assert.rejects(store.get('my-key', SIGNAL), { name: 'KeyStoreError' })
+})
+
+test('a directory that came back can be used again', async (t) => {
+  const { path, store } = await opened(t)
+  rmSync(path, { recursive: true })
+  mkdirSync(path)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  await store.status(SIGNAL)
+})
+
+test('a path that is a file is an error that says so', async (t) => {
+  const path = join(tempDir(t), 'file')
+  writeFileSync(path, '')
+  await assert.rejects(fs.open({ path }, SIGNAL), {
+    name: 'KeyStoreError',
+    message: `'${path}' is not a directory`,
+  })
+})
+
+test('a path below a file is an error that says so', async (t) => {
+  const file = join(tempDir(t), 'file')
+  writeFileSync(file, '')
+  await assert.rejects(fs.open({ path: join(file, 'keys') }, SIGNAL), /is not a directory/)
+})
+
+test('a directory that may not be read is a denial', async (t) => {
+  if (process.getuid?.() === 0) return t.skip('root may read everything')
+  const { path, store } = await opened(t)
+  chmodSync(path, 0)
+  t.after(() => chmodSync(path, 0o700))
+  const denied = { name: 'KeyStoreError', failure: 'denied' }
+  await assert.rejects(store.get('my-key', SIGNAL), denied)
+  await assert.rejects(store.list({ prefix: '', from: '' }, 10, SIGNAL), denied)
+})
+
+test('a name that leads out of the directory is a bug, not a file', async (t) => {
+  const { path, store } = await opened(t)
+  writeFileSync(join(path, '..', 'outside'), 'secret')
+  for (const name of ['../outside', '..', '.', '', 'a/b', 'a\\b', 'a\0'])
+    await assert.rejects(store.get(name, SIGNAL), /^Error: bug:/)
+})
+
+test('two stores on one directory see each other’s keys', async (t) => {
+  const { path, store } = await opened(t)
+  const other = await fs.open({ path }, SIGNAL)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  assert.equal(Buffer.from(await other.get('my-key', SIGNAL)).toString(), 'value')
+  await assert.rejects(other.create('my-key', bytes('x'), SIGNAL), { code: 'KEY_EXISTS' })
+  await other.delete('my-key', SIGNAL)
+  await assert.rejects(store.get('my-key', SIGNAL), { code: 'KEY_NOT_FOUND' })
+})
+
+test('of concurrent creates of two stores on one directory exactly one wins', async (t) => {
+  const { path, store } = await opened(t)
+  const stores = [store, await fs.open({ path }, SIGNAL)]
+  const creates = Array.from({ length: 16 }, (_, index) =>
+    (stores[index % 2] ?? store).create('my-key', bytes(`value ${index}`), SIGNAL),
+  )
+  const outcomes = await Promise.allSettled(creates)
+  assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
+})
+
+const CHILD = fileURLToPath(new URL('../support/fs-child.js', import.meta.url))
+
+/** A child that has said that it is ready. */
+async function child(t: TestContext, mode: 'race' | 'loop', path: string): Promise<ChildProcess> {
+  const started = spawn(process.execPath, [CHILD, mode, path], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  t.after(() => started.kill('SIGKILL'))
+  assert.ok(started.stdout)
+  await once(started.stdout, 'data')
+  return started
+}
+
+test('of creates by two processes exactly one wins each name', async (t) => {
+  const { path } = await opened(t)
+  const children = await Promise.all([child(t, 'race', path), child(t, 'race', path)])
+  const texts = children.map(async ({ stdout }) => {
+    let text = ''
+    for await (const chunk of stdout ?? []) text += String(chunk)
+    return text
+  })
+  for (const { stdin } of children) stdin?.write('\n')
+  const results = (await Promise.all(texts)).map((text) => JSON.parse(text) as string[])
+  for (let index = 0; index < 16; index++) {
+    const pair = results.map((result) => result[index]).sort()
+    assert.deepEqual(pair, ['KEY_EXISTS', 'won'], `race-${index}`)
+  }
+  assert.equal(readdirSync(path).length, 16)
+})
+
+test('a process that is killed while it makes keys leaves no half key', async (t) => {
+  const { path, store } = await opened(t)
+  let found = 0
+  for (let round = 0; round < 5; round++) {
+    const victim = await child(t, 'loop', path)
+    await setTimeout(10 + round * 17)
+    victim.kill('SIGKILL')
+    await once(victim, 'exit')
+    const { names } = await store.list({ prefix: '', from: '' }, 100_000, SIGNAL)
+    assert.ok(names.length > found)
+    found = names.length
+    for (const name of names) decodeKey(await store.get(name, SIGNAL))
+  }
+})
