@@ -4,7 +4,8 @@
  */
 
 import { type Deadline, within } from '../deadline.ts'
-import { type KesError } from '../errors.ts'
+import { KesError } from '../errors.ts'
+import { DamagedKeyError } from './codec.ts'
 import type { KeyStoreHealth } from './health.ts'
 import type { Key } from './key.ts'
 
@@ -111,9 +112,9 @@ export class KeyCache {
     } catch (error) {
       const entry = this.#entries.get(name)
       if (isWanted()) {
-        if (entry !== undefined && this.#isOffline(performance.now())) return entry.key
         // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
-        if ((error as KesError).code === 'KEY_NOT_FOUND') this.#entries.delete(name)
+        if (isVerdict(error)) this.#entries.delete(name)
+        else if (entry !== undefined && this.#isOffline(performance.now())) return entry.key
       }
       throw error
     }
@@ -129,4 +130,12 @@ export class KeyCache {
     if (this.#isOffline(now)) return
     for (const name of expired(now)) this.#entries.delete(name)
   }
+}
+
+/** The store has answered, and there is no such key any more. */
+function isVerdict(error: unknown): boolean {
+  return (
+    error instanceof KesError &&
+    (error.code === 'KEY_NOT_FOUND' || error.cause instanceof DamagedKeyError)
+  )
 }
