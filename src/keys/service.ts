@@ -69,6 +69,8 @@ export class KeyService {
     })
     await this.#ask('KEYSTORE_CREATE', deadline, this.#store.create(name, entry, deadline.signal))
     entry.fill(0)
+    // What is cached under this name was deleted by another server, and a fetch under way may find nothing.
+    this.cache.evict(name)
   }
 
   /** From when it returns, nobody gets the key from this server. @throws KesError KEY_NOT_FOUND */
