@@ -51,7 +51,8 @@ export class FakeStore implements KeyStore {
 
   async #call<T>(method: keyof FakeStore['calls'], work: () => T): Promise<T> {
     this.calls[method]++
-    await this.gate
+    const { gate: before, answerGate: after } = this
+    await before
     if (this.failure !== undefined) throw this.failure
     let outcome: () => T
     try {
@@ -62,7 +63,7 @@ export class FakeStore implements KeyStore {
         throw error
       }
     }
-    await this.answerGate
+    await after
     return outcome()
   }
 }
