@@ -64,6 +64,8 @@ export interface TestServerOptions {
   readonly ca?: string
   /** Instead of the configured keystore. */
   readonly store?: KeyStore
+  /** A free one by default. */
+  readonly port?: number
 }
 
 /** A server with the policy `user` for the user: all key operations on names that begin with `user-`. */
@@ -80,7 +82,7 @@ export async function startServer(t: Owner, options: TestServerOptions = {}): Pr
   if (options.ca !== undefined) writeFileSync(files.ca, options.ca)
   const extra = options.config ?? ''
   const text = `
-address: 127.0.0.1:0
+address: 127.0.0.1:${options.port ?? 0}
 admin: { identity: ${cast.admin.identity} }
 tls:
   key: ${files.key}
