@@ -203,7 +203,7 @@ test('of creates by two processes exactly one wins each name', async (t) => {
   for (const { stdin } of children) stdin?.write('\n')
   const results = (await Promise.all(texts)).map((text) => JSON.parse(text) as string[])
   for (let index = 0; index < 16; index++) {
-    const pair = results.map((result) => result[index]).sort()
+    const pair = results.map((result) => String(result[index])).sort()
     assert.deepEqual(pair, ['KEY_EXISTS', 'won'], `race-${index}`)
   }
   assert.equal(readdirSync(path).length, 16)

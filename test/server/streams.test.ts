@@ -180,7 +180,7 @@ test('an error event is one line with the field message only, and has nothing of
     ['encrypt', `{"plaintext":"${word}`],
     ['encrypt', `{"plaintext":"${word}*"}`],
     ['encrypt', `{"plaintext":{"a":"${word}"}}`],
-    ['encrypt', `${word}`],
+    ['encrypt', word],
     ['decrypt', `{"ciphertext":"${word}"}`],
     ['hmac', `["${word}"]`],
     ['generate', `{"context":"${word}-"}`],
