@@ -82,6 +82,8 @@ export interface Route {
   /** PUT routes take POST, too. */
   readonly method: Method
   readonly path: `/${string}`
+  /** Other spellings of the path, judged by policies as `path`. */
+  readonly aliases?: readonly string[]
   readonly access: 'anyone' | 'permitted'
   /** May the config lift authentication? */
   readonly canSkipAuth?: boolean

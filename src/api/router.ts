@@ -21,9 +21,7 @@ export class Router {
       ;(path.endsWith('/') ? this.#prefixes : this.#exact).set(path, served)
     }
     for (const served of routes) {
-      // The SDK drops the slash of a listing without prefix.
-      const { path, judged } = served.route
-      if (judged !== undefined) this.#exact.set(path.slice(0, -1), served)
+      for (const alias of served.route.aliases ?? []) this.#exact.set(alias, served)
     }
   }
 

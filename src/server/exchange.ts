@@ -18,7 +18,7 @@ export const HEADER_LIMIT = 16_384
 export const FOLLOWER_BACKLOG = 1_048_576
 /** What is left of a refused body is read and dropped, up to so many bytes and for so many milliseconds. */
 export const DROP_LIMIT = 16_777_216
-export const DROP_TIME = 5000
+export const DROP_TIME = 3000
 
 /** What happens to an exchange, told to the pipeline. */
 export interface Events {

@@ -4,7 +4,7 @@
  * into an answer.
  */
 
-import { type Reply, JSON_TYPE } from '../api/route.ts'
+import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
 import { cleanPath, redirect } from '../api/router.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
@@ -45,7 +45,8 @@ export class Pipeline {
 
   readonly #admit = (exchange: Exchange): void => {
     const { router, access } = exchange.services
-    const { target, method } = exchange
+    const { method } = exchange
+    const target = originForm(exchange.target)
     const query = target.indexOf('?')
     const raw = query < 0 ? target : target.slice(0, query)
     exchange.path = raw
@@ -64,8 +65,7 @@ export class Pipeline {
     if (!served.skipAuth) {
       const identity = exchange.caller
       if (route.access === 'permitted') {
-        const judged = route.judged === undefined ? exchange.path : route.path + route.judged(param)
-        access.check(identity, judged)
+        access.check(identity, judgedPath(route, param))
       }
     }
     this.#inFlight.add(exchange, served.timeout)
@@ -135,6 +135,18 @@ export class Pipeline {
     connection.followers.add(follower)
     stream?.follow(follower)
   }
+}
+
+/** The path that policies judge: the route's own, whatever spelling was asked for. */
+function judgedPath({ path, judged }: Route, param: string): string {
+  return param === '' ? path : path + (judged === undefined ? param : judged(param))
+}
+
+/** A target in absolute form, which a server must take (RFC 9112, 3.2.2), without scheme and authority. */
+function originForm(target: string): string {
+  if (target.startsWith('/')) return target
+  const path = target.replace(/^https?:\/\/[^/?#]*/i, '')
+  return path === '' ? '/' : path
 }
 
 /** Percent-decoding into text; bytes that are no UTF-8 become U+FFFD, as names they are refused anyway. */

@@ -34,6 +34,7 @@ const listPolicies = route({
   operation: 'policy:list',
   method: 'GET',
   path: '/v1/policy/list/',
+  aliases: ['/v1/policy/list'],
   access: 'permitted',
   judged: firstPage,
   handle(call) {
@@ -88,6 +89,7 @@ const listIdentities = route({
   operation: 'identity:list',
   method: 'GET',
   path: '/v1/identity/list/',
+  aliases: ['/v1/identity/list'],
   access: 'permitted',
   judged: firstPage,
   handle(call) {

@@ -89,6 +89,8 @@ const listKeys = route({
   operation: 'key:list',
   method: 'GET',
   path: '/v1/key/list/',
+  // The SDK drops the slash of a listing without prefix.
+  aliases: ['/v1/key/list'],
   access: 'permitted',
   judged: firstPage,
   async handle(call) {

@@ -25,6 +25,8 @@ const ready = route({
   operation: 'ready',
   method: 'GET',
   path: '/v1/ready',
+  // As the document's overview prints it.
+  aliases: ['/ready'],
   access: 'permitted',
   canSkipAuth: true,
   async handle({ services }) {
@@ -116,6 +118,7 @@ const followAudit = route({
   operation: 'log:audit',
   method: 'GET',
   path: '/v1/log/audit',
+  aliases: ['/v1/log/audit/'],
   access: 'permitted',
   timeout: 0,
   handle: ({ services }) => ({ status: 200, type: NDJSON_TYPE, stream: services.audit.stream }),
@@ -125,6 +128,8 @@ const followErrors = route({
   operation: 'log:error',
   method: 'GET',
   path: '/v1/log/error',
+  // As the document's sample prints it.
+  aliases: ['/v1/log/error/'],
   access: 'permitted',
   timeout: 0,
   handle: ({ services }) => ({ status: 200, type: NDJSON_TYPE, stream: services.log.stream }),
