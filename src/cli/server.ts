@@ -31,15 +31,21 @@ interface ServerOptions {
   readonly lenient?: boolean
 }
 
+interface Prepared {
+  readonly loaded: Loaded
+  /** What to say beside the banner. */
+  readonly hints: (server: Server) => readonly string[]
+}
+
 const DEV_LIFETIME = 30 * 24 * 3_600_000
 
 export async function serve(options: ServerOptions): Promise<void> {
   const { loaded, hints } =
-    options.dev === true ? await devConfig(options) : { loaded: load(options), hints: [] }
+    options.dev === true ? await devConfig(options) : { loaded: load(options), hints: () => [] }
   const { config, warnings } = loaded
   for (const warning of warnings) say(`Warning: ${warning}`)
   const server = await start(config)
-  say([...banner(config, server), ...hints].join('\n'))
+  say([...banner(config, server), ...hints(server)].join('\n'))
   // Without a listener it would end the process, where the Go server reads its files again.
   process.on('SIGHUP', () =>
     say('SIGHUP: this release does not reload; restart the server to apply changes.'),
@@ -94,14 +100,13 @@ async function start(config: Config): Promise<Server> {
         `cannot listen on ${config.address.host}:${config.address.port}: ${(error as Error).message}`,
       )
     }
-    if (error instanceof KeyStoreError || error instanceof TlsFileError || error instanceof Error)
-      throw new CommandError(error.message)
-    throw error
+    const isExpected = error instanceof KeyStoreError || error instanceof TlsFileError
+    throw isExpected || code !== undefined ? new CommandError((error as Error).message) : error
   }
 }
 
 /** A server for trying out: nothing of it is kept. */
-async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hints: string[] }> {
+async function devConfig(options: ServerOptions): Promise<Prepared> {
   if (options.config !== undefined)
     throw new CommandError('--dev needs no config: leave --config out')
   const admin = ApiKey.generate()
@@ -124,14 +129,13 @@ async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hint
   const text = `admin: { identity: ${admin.identity} }\nkeystore: { memory: {} }\n`
   const flags = { ...options, key: options.key ?? files.key, cert: options.cert ?? files.cert }
   const loaded = checked(() => loadConfig(text, '--dev', loadOptions(flags)))
-  const { port } = loaded.config.address
   return {
     loaded,
-    hints: [
+    hints: (server) => [
       '',
       'For trying out only: all keys are lost when the server stops. In another shell:',
       '',
-      `  export KES_SERVER=https://127.0.0.1:${port}`,
+      `  export KES_SERVER=${endpoints(server)[0] ?? ''}`,
       `  export KES_API_KEY=${admin.reveal()}`,
       '',
       'The certificate is self-signed: clients must skip its verification (-k), or trust',
@@ -142,12 +146,11 @@ async function devConfig(options: ServerOptions): Promise<{ loaded: Loaded; hint
 
 function banner(config: Config, server: Server): string[] {
   const { policies, cache, log, tls, keystore } = config
-  const { address, port } = server.address
   const identities = policies.reduce((sum, policy) => sum + policy.identities.length, 0)
   const rows: [string, string][] = [
     ['Version', VERSION],
     ['KeyStore', `${keystore.kind.name}: ${keystore.kind.describe(keystore.settings)}`],
-    ['Endpoints', endpoints(address, port).join('\n')],
+    ['Endpoints', endpoints(server).join('\n')],
     ['Admin', config.admin ?? 'none'],
     [
       'Policies',
@@ -170,7 +173,7 @@ function banner(config: Config, server: Server): string[] {
   )
 }
 
-function endpoints(address: string, port: number): string[] {
+function endpoints({ address: { address, port } }: Server): string[] {
   const hosts =
     address === '::' || address === '0.0.0.0'
       ? Object.values(networkInterfaces())

@@ -65,7 +65,7 @@ export class Pipeline {
     if (!served.skipAuth) {
       const identity = exchange.caller
       if (route.access === 'permitted') {
-        access.check(identity, judgedPath(route, param))
+        access.check(identity, judgedPath(route, exchange))
       }
     }
     this.#inFlight.add(exchange, served.timeout)
@@ -138,8 +138,9 @@ export class Pipeline {
 }
 
 /** The path that policies judge: the route's own, whatever spelling was asked for. */
-function judgedPath({ path, judged }: Route, param: string): string {
-  return param === '' ? path : path + (judged === undefined ? param : judged(param))
+function judgedPath({ path, judged }: Route, exchange: Exchange): string {
+  if (exchange.param === '') return path
+  return judged === undefined ? exchange.path : path + judged(exchange.param)
 }
 
 /** A target in absolute form, which a server must take (RFC 9112, 3.2.2), without scheme and authority. */

@@ -172,7 +172,8 @@ async function createKeys(keys: KeyService, { keys: names, admin }: Config): Pro
     } catch (error) {
       if (error instanceof KesError && error.code === 'KEY_EXISTS') continue
       const cause = error instanceof KesError ? (error.cause as Error | undefined) : undefined
-      throw new Error(
+      throw new KeyStoreError(
+        'failed',
         `key '${name}' of the config cannot be created: ${cause?.message ?? (error as Error).message}`,
         { cause: error },
       )
