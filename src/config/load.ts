@@ -267,7 +267,7 @@ class Reader {
   }
 
   #admin(text: string): Identity | undefined {
-    if (ApiKey.parse(text) !== undefined && text.startsWith('kes:')) {
+    if (isApiKey(text)) {
       this.#error(
         ['admin', 'identity'],
         'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
@@ -333,7 +333,7 @@ class Reader {
   #member(text: string, path: Path): Identity | undefined {
     const identity = parseIdentity(text)
     if (identity !== undefined) return identity
-    if (text.startsWith('kes:')) {
+    if (isApiKey(text)) {
       this.#error(
         path,
         'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
@@ -387,6 +387,11 @@ class Reader {
   }
 }
 
+/** Also one with a typing error, or without its prefix. */
+function isApiKey(text: string): boolean {
+  return text.startsWith('kes:') || ApiKey.parse(text) !== undefined
+}
+
 function isMap(tree: Tree | undefined): tree is { [name: string]: Tree } {
   return typeof tree === 'object' && tree !== null && !Array.isArray(tree)
 }
@@ -411,6 +416,7 @@ function messageOf(issue: v.BaseIssue<unknown>): string {
       strict_object: 'a section with fields is expected',
       record: 'a section with fields is expected',
       array: 'a list is expected',
+      string: 'a text is expected',
     }
     return expected[issue.type] ?? issue.message
   }
