@@ -174,6 +174,9 @@ class Reader {
       for (const [index, item] of tree.entries())
         this.#checkNames(item, known.item as v.GenericSchema, [...path, index])
     }
+    // The library takes a list for a map with the names 0, 1, 2 …
+    if (Array.isArray(tree) && ('entries' in known || 'value' in known))
+      this.#error(path, 'a section with fields is expected')
     if (!isMap(tree)) return
     for (const [name, value] of Object.entries(tree)) {
       const at = [...path, name]
