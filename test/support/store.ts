@@ -69,7 +69,7 @@ export class FakeStore implements KeyStore {
 }
 
 /** A promise and the function that resolves it. */
-export function gate(): { readonly passed: Promise<void>; open(): void } {
+export function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   let open = (): void => {}
   const passed = new Promise<void>((resolve) => {
     open = resolve
