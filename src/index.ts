@@ -1,13 +1,7 @@
 /** The embeddable server, and what a keystore of one's own is written with. */
 
-export {
-  type Config,
-  ConfigError,
-  loadConfig,
-  loadConfigFile,
-  type LoadOptions,
-  type Loaded,
-} from './config/load.ts'
+export type { Config, LoadOptions } from './config/config.ts'
+export { ConfigError, loadConfig, loadConfigFile, type Loaded } from './config/load.ts'
 export { ApiKey, type Identity, parseIdentity } from './crypto/identity.ts'
 export { type CertificatePair, certificateOf, newCertificate } from './crypto/certificate.ts'
 export { type ErrorCode, KesError } from './errors.ts'

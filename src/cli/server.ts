@@ -4,14 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import {
-  type Config,
-  ConfigError,
-  type Loaded,
-  loadConfig,
-  loadConfigFile,
-  type LoadOptions,
-} from '../config/load.ts'
+import type { Config, LoadOptions } from '../config/config.ts'
+import { ConfigError, type Loaded, loadConfig, loadConfigFile } from '../config/load.ts'
 import { newCertificate } from '../crypto/certificate.ts'
 import { ApiKey } from '../crypto/identity.ts'
 import { LEVELS } from '../telemetry/log.ts'

@@ -61,6 +61,13 @@ export class YamlFile {
     })
   }
 
+  /** Whether something is wrong with a top-level section. */
+  hasErrorIn(section: string): boolean {
+    return this.findings.some(
+      ({ severity, field }) => severity === 'error' && /^[^.[]*/.exec(field)?.[0] === section,
+    )
+  }
+
   /** Where a field is, for messages that name two places. */
   where(path: Path): string {
     const { line, column } = this.#place(this.#offset(path))

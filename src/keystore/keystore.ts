@@ -9,7 +9,8 @@ import type { Listing, Page } from '../names.ts'
 
 /**
  * Values are printable ASCII. Names are those of keys, and entries of the server's own that begin with `-`.
- * All methods give up when `signal` aborts, with the signal's reason.
+ * A store that can give up when `signal` aborts does so, with the signal's reason; the key service does not wait
+ * for the others.
  *
  * Errors: KesError KEY_EXISTS and KEY_NOT_FOUND where said; everything else is a KeyStoreError.
  */

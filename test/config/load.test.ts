@@ -5,7 +5,8 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { ConfigError, loadConfig, loadConfigFile, type LoadOptions } from '#src/config/load.js'
+import type { LoadOptions } from '#src/config/config.js'
+import { ConfigError, loadConfig, loadConfigFile } from '#src/config/load.js'
 import { ApiKey } from '#src/crypto/identity.js'
 import { fs } from '#src/keystore/fs.js'
 import { tempDir } from '../support/server.ts'

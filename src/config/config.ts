@@ -1,0 +1,55 @@
+/** What the server is told to be: a config file, checked and made whole. */
+
+import type { Identity } from '../crypto/identity.ts'
+import type { Address } from '../fields.ts'
+import type { CacheExpiry } from '../keys/cache.ts'
+import type { KeyStoreKind } from '../keystore/keystore.ts'
+import type { LogFormat } from '../telemetry/log.ts'
+
+export interface PolicyConfig {
+  readonly name: string
+  readonly allow: readonly string[]
+  readonly deny: readonly string[]
+  readonly identities: readonly Identity[]
+}
+
+export interface TlsConfig {
+  readonly key: string
+  readonly cert: string
+  readonly password: string
+  readonly auth: boolean
+  readonly ca: string
+}
+
+/** All times in milliseconds. */
+export interface Config {
+  readonly address: Address
+  /** Undefined when switched off. */
+  readonly admin: Identity | undefined
+  readonly tls: TlsConfig
+  readonly api: ReadonlyMap<
+    string,
+    { readonly skipAuth: boolean; readonly timeout: number | undefined }
+  >
+  readonly policies: readonly PolicyConfig[]
+  readonly cache: CacheExpiry
+  readonly log: { readonly threshold: number; readonly audit: boolean; readonly format: LogFormat }
+  /** Names of keys to create if absent. */
+  readonly keys: readonly string[]
+  readonly keystore: { readonly kind: KeyStoreKind; readonly settings: unknown }
+}
+
+/** What the command line says instead of the file. */
+export interface Overrides {
+  readonly address?: string | undefined
+  readonly key?: string | undefined
+  readonly cert?: string | undefined
+  readonly auth?: boolean | undefined
+}
+
+export interface LoadOptions {
+  readonly overrides?: Overrides
+  /** Unknown fields are warnings. */
+  readonly lenient?: boolean
+  readonly env?: Readonly<Record<string, string | undefined>>
+}

@@ -1,0 +1,195 @@
+/** What a config file means as a whole: where fields depend on each other, on the command line, on the disk. */
+
+import { existsSync } from 'node:fs'
+import { dirname, isAbsolute, join } from 'node:path'
+
+import { ROUTES } from '../api/index.ts'
+import { ApiKey, type Identity, parseIdentity } from '../crypto/identity.ts'
+import { type Address, parseAddress } from '../fields.ts'
+import { KEY_STORES } from '../keystore/index.ts'
+import { isName } from '../names.ts'
+import type { Config, Overrides, PolicyConfig } from './config.ts'
+import { nearest } from './nearest.ts'
+import type { ConfigFile } from './schema.ts'
+import type { Path, YamlFile } from './yaml.ts'
+
+export class MeaningReader {
+  readonly #file: YamlFile
+  readonly #path: string
+  readonly #overrides: Overrides
+
+  /** @param path of the file, which others are named relative to */
+  constructor(file: YamlFile, path: string, overrides: Overrides) {
+    this.#file = file
+    this.#path = path
+    this.#overrides = overrides
+  }
+
+  /** Undefined when there are errors among the findings. */
+  read(file: ConfigFile): Config | undefined {
+    const overrides = this.#overrides
+    const [kindName = ''] = Object.keys(file.keystore)
+    const kind = KEY_STORES[kindName as keyof typeof KEY_STORES]
+    const admin = this.#admin(file.admin.identity)
+    const config: Config = {
+      address: overrides.address === undefined ? file.address : this.#address(overrides.address),
+      admin,
+      tls: {
+        key: overrides.key ?? this.#resolve(file.tls.key),
+        cert: overrides.cert ?? this.#resolve(file.tls.cert),
+        password: file.tls.password,
+        auth: overrides.auth ?? file.tls.auth,
+        ca: this.#resolve(file.tls.ca),
+      },
+      api: this.#api(file.api),
+      policies: this.#policies(file.policy, admin),
+      cache: file.cache.expiry,
+      log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
+      keys: this.#keys(file.keys),
+      keystore: { kind, settings: file.keystore[kindName] },
+    }
+    if (config.tls.key === '' && !this.#file.hasErrorIn('tls'))
+      this.#error(['tls', 'key'], 'the private key of the server is needed, here or as --key')
+    if (config.tls.cert === '' && !this.#file.hasErrorIn('tls'))
+      this.#error(['tls', 'cert'], 'the certificate of the server is needed, here or as --cert')
+    return this.#file.findings.some(({ severity }) => severity === 'error') ? undefined : config
+  }
+
+  #address(text: string): Address {
+    const parsed = parseAddress(text)
+    if (parsed === undefined)
+      this.#error([], '--addr: not an address: write it like 0.0.0.0:7373, :7373 or [::]:7373')
+    return parsed ?? { host: '', port: 0 }
+  }
+
+  #admin(text: string): Identity | undefined {
+    if (isApiKey(text)) {
+      this.#error(
+        ['admin', 'identity'],
+        'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
+      )
+    }
+    const identity = parseIdentity(text)
+    if (identity === undefined && /^[0-9a-f]{64}$/i.test(text)) {
+      this.#warn(
+        ['admin', 'identity'],
+        'identities have lower-case digits; like this, nobody is the admin',
+      )
+    }
+    return identity
+  }
+
+  #api(file: ConfigFile['api']): Config['api'] {
+    const routes = new Map<string, { skipAuth: boolean; timeout: number | undefined }>()
+    const paths = ROUTES.map(({ path }) => path as string)
+    for (const [path, settings] of Object.entries(file)) {
+      const route = ROUTES.find((known) => known.path === path || known.path === `${path}/`)
+      if (route === undefined) {
+        const guess = nearest(path, paths)
+        this.#error(
+          ['api', path],
+          `there is no such API${guess === undefined ? '' : `; did you mean ${guess}?`}`,
+        )
+        continue
+      }
+      if (settings?.skip_auth && route.canSkipAuth !== true) {
+        this.#error(
+          ['api', path, 'skip_auth'],
+          'this API needs a certificate; only /v1/ready, /v1/status, /v1/metrics and /v1/api can do without',
+        )
+      }
+      routes.set(route.path, {
+        skipAuth: settings?.skip_auth ?? false,
+        timeout: settings?.timeout ?? undefined,
+      })
+    }
+    return routes
+  }
+
+  #policies(file: ConfigFile['policy'], admin: Identity | undefined): PolicyConfig[] {
+    const owners = new Map<string, { what: string; path: Path }>()
+    if (admin !== undefined) owners.set(admin, { what: 'the admin', path: ['admin', 'identity'] })
+    return Object.entries(file).map(([name, policy]) => {
+      const { allow, deny, identities } = policy ?? { allow: [], deny: [], identities: [] }
+      this.#checkRules(name, 'allow', allow)
+      this.#checkRules(name, 'deny', deny)
+      const members: Identity[] = []
+      for (const [index, text] of identities.entries()) {
+        const path = ['policy', name, 'identities', index]
+        const identity = this.#member(text, path)
+        if (identity === undefined) continue
+        const owner = owners.get(identity)
+        if (owner !== undefined) {
+          this.#error(
+            path,
+            `this identity is already ${owner.what} (line ${this.#file.where(owner.path)})`,
+          )
+          continue
+        }
+        owners.set(identity, { what: `in the policy '${name}'`, path })
+        members.push(identity)
+      }
+      return { name, allow, deny, identities: members }
+    })
+  }
+
+  #member(text: string, path: Path): Identity | undefined {
+    const identity = parseIdentity(text)
+    if (identity !== undefined) return identity
+    if (isApiKey(text)) {
+      this.#error(
+        path,
+        'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
+      )
+    } else
+      this.#warn(
+        path,
+        'not an identity (64 lower-case hex digits), so nobody can have it; it is ignored',
+      )
+    return undefined
+  }
+
+  #checkRules(name: string, field: 'allow' | 'deny', rules: readonly string[]): void {
+    for (const [index, rule] of rules.entries()) {
+      if (rule.slice(0, -1).includes('*')) {
+        this.#warn(
+          ['policy', name, field, index],
+          'a * is a wildcard only at the end; this one is an ordinary character',
+        )
+      }
+    }
+  }
+
+  #keys(file: ConfigFile['keys']): string[] {
+    const names = new Set<string>()
+    for (const [index, { name }] of file.entries()) {
+      if (!isName(name))
+        this.#error(
+          ['keys', index, 'name'],
+          'not a key name: 1 to 80 of 0-9 A-Z a-z _ -, no - first or last',
+        )
+      if (names.has(name)) this.#error(['keys', index, 'name'], 'this key is in the list twice')
+      names.add(name)
+    }
+    return [...names]
+  }
+
+  /** Relative to the working directory, as in the Go server; what is not there, to the config file. */
+  #resolve(path: string): string {
+    if (path === '' || isAbsolute(path) || existsSync(path)) return path
+    const beside = join(dirname(this.#path), path)
+    return existsSync(beside) ? beside : path
+  }
+
+  #error(path: Path, message: string): void {
+    this.#file.note('error', path, message)
+  }
+
+  #warn(path: Path, message: string): void {
+    this.#file.note('warning', path, message)
+  }
+}
+
+function isApiKey(text: string): boolean {
+  return text.startsWith('kes:') || ApiKey.parse(text) !== undefined
+}
