@@ -8,7 +8,7 @@ import { ApiKey, type Identity, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { isName } from '../names.ts'
-import type { Config, Overrides, PolicyConfig } from './config.ts'
+import type { Config, Overrides, PolicyConfig, TlsConfig } from './config.ts'
 import { nearest } from './nearest.ts'
 import type { ConfigFile } from './schema.ts'
 import type { Path, YamlFile } from './yaml.ts'
@@ -48,11 +48,15 @@ export class MeaningReader {
       keys: this.#keys(file.keys),
       keystore: { kind, settings: file.keystore[kindName] },
     }
-    if (config.tls.key === '' && !this.#file.hasErrorIn('tls'))
-      this.#error(['tls', 'key'], 'the private key of the server is needed, here or as --key')
-    if (config.tls.cert === '' && !this.#file.hasErrorIn('tls'))
-      this.#error(['tls', 'cert'], 'the certificate of the server is needed, here or as --cert')
+    this.#checkFiles(config.tls)
     return this.#file.findings.some(({ severity }) => severity === 'error') ? undefined : config
+  }
+
+  #checkFiles({ key, cert }: TlsConfig): void {
+    if (this.#file.hasErrorIn('tls')) return
+    const missing = 'is needed, here or on the command line as'
+    if (key === '') this.#error(['tls', 'key'], `the private key of the server ${missing} --key`)
+    if (cert === '') this.#error(['tls', 'cert'], `the certificate of the server ${missing} --cert`)
   }
 
   #address(text: string): Address {

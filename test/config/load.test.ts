@@ -775,3 +775,23 @@ test('the value of a variable is in no finding', () => {
     { numRuns: 300 },
   )
 })
+
+test('a section that is wrong does not hide what is wrong in another', () => {
+  const text = `${BASE}cache: { expiry: { any: soon } }\nkeys: [ { name: a.b } ]\n`
+  const [cache = '', key = '', ...more] = errors(text)
+  assert.match(cache, /cache\.expiry\.any: not a duration/)
+  assert.match(key, /keys\[0\]\.name: not a key name/)
+  assert.deepEqual(more, [])
+})
+
+test('swapped letters are still recognised', () => {
+  const [finding = ''] = errors(`${HEAD}keystore: { fs: { paht: /x } }\n`)
+  assert.match(finding, /did you mean keystore\.fs\.path\?/)
+})
+
+test('an admin in upper-case digits is a warning, since nobody is that', () => {
+  const text = BASE.replace(ADMIN ?? '', (ADMIN ?? '').toUpperCase())
+  const { config, warnings } = load(text)
+  assert.equal(config.admin, undefined)
+  assert.match(warnings[0] ?? '', /admin\.identity: identities have lower-case digits/)
+})
