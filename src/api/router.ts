@@ -4,7 +4,7 @@
  */
 
 import { KesError } from '../errors.ts'
-import type { Reply, ServedRoute } from './route.ts'
+import type { Reply, Route, ServedRoute } from './route.ts'
 
 export interface Match {
   readonly served: ServedRoute
@@ -25,26 +25,25 @@ export class Router {
     }
   }
 
-  /** @param path decoded. @throws KesError NO_ROUTE, BAD_METHOD */
-  match(method: string, path: string): Match {
+  /** The route of a path, whatever the method. @param path decoded */
+  find(path: string): Match | undefined {
     const exact = this.#exact.get(path)
-    if (exact !== undefined) return { served: check(exact, method), param: '' }
+    if (exact !== undefined) return { served: exact, param: '' }
     // A parameter stands behind the fourth slash: /v1/<noun>/<verb>/<parameter>.
     const end = nthSlash(path, 4) + 1
     const served = this.#prefixes.get(path.slice(0, end))
-    if (served === undefined) throw new KesError('NO_ROUTE')
-    return { served: check(served, method), param: path.slice(end) }
+    return served && { served, param: path.slice(end) }
   }
 
-  /** Whether a path is a route's but for its final slash. */
+  /** Whether a path that was not found is a route's but for its final slash. */
   lacksSlash(path: string): boolean {
-    return !this.#exact.has(path) && this.#prefixes.has(`${path}/`)
+    return this.#prefixes.has(`${path}/`)
   }
 }
 
-function check(served: ServedRoute, method: string): ServedRoute {
-  const expected = served.route.method
-  if (method === expected || (method === 'POST' && expected === 'PUT')) return served
+/** @throws KesError BAD_METHOD */
+export function checkMethod({ method: expected }: Route, method: string): void {
+  if (method === expected || (method === 'POST' && expected === 'PUT')) return
   throw new KesError('BAD_METHOD', {
     message: `received method '${method}' expected '${expected}'`,
     // Go's server names the method in Accept; RFC 9110 wants Allow (docs/quirks.md).

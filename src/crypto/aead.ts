@@ -14,7 +14,7 @@ import {
   type KeyObject,
 } from 'node:crypto'
 
-import { randomBytes } from './random.ts'
+import { fillRandom } from './random.ts'
 
 export type Cipher = 'AES256' | 'ChaCha20'
 
@@ -39,18 +39,24 @@ export function seal(
   plaintext: Uint8Array,
   context: Uint8Array,
 ): Buffer {
-  const random = randomBytes(IV_SIZE + NONCE_SIZE)
-  const subkey = deriveSubkey(cipher, secret, random.subarray(0, IV_SIZE))
-  const nonce = random.subarray(IV_SIZE)
+  const size = plaintext.length
+  const ivAt = size + TAG_SIZE
+  const nonceAt = ivAt + IV_SIZE
+  // One buffer for all of it: the small copies cost more than the ciphers.
+  const sealed = Buffer.allocUnsafe(size + OVERHEAD)
+  fillRandom(sealed, ivAt, sealed.length)
+  const subkey = deriveSubkey(cipher, secret, sealed.subarray(ivAt, nonceAt))
+  const nonce = sealed.subarray(nonceAt)
   const aead =
     cipher === 'AES256'
       ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
       : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, { authTagLength: TAG_SIZE })
-  if (context.length > 0) aead.setAAD(context, { plaintextLength: plaintext.length })
-  const body = aead.update(plaintext)
+  if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
+  sealed.set(aead.update(plaintext))
   aead.final()
+  sealed.set(aead.getAuthTag(), size)
   subkey.fill(0)
-  return Buffer.concat([body, aead.getAuthTag(), random], plaintext.length + OVERHEAD)
+  return sealed
 }
 
 /** The plaintext, or undefined when anything about message, context or secret is not as it was sealed. */

@@ -16,15 +16,24 @@ let filledAt = 0
 /** `length` fresh random bytes, owned by the caller. */
 export function randomBytes(length: number): Buffer {
   const bytes = Buffer.allocUnsafe(length)
-  if (length > SIZE) return randomFillSync(bytes)
+  fillRandom(bytes, 0, length)
+  return bytes
+}
+
+/** Overwrites `target` from `start` to `end` with fresh random bytes. */
+export function fillRandom(target: Buffer, start: number, end: number): void {
+  const length = end - start
+  if (length > SIZE) {
+    randomFillSync(target, start, length)
+    return
+  }
   const now = performance.now()
   if (used + length > SIZE || now - filledAt > MAX_AGE) {
     randomFillSync(pool)
     used = 0
     filledAt = now
   }
-  pool.copy(bytes, 0, used, used + length)
+  pool.copy(target, start, used, used + length)
   pool.fill(0, used, used + length)
   used += length
-  return bytes
 }

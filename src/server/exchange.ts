@@ -45,6 +45,11 @@ export abstract class Exchange implements Call {
   isAnswered = false
   /** When it must be answered, by `performance.now()`. */
   deadline = Number.POSITIVE_INFINITY
+  /** Neighbours among the requests in flight: a list needs no hashing. */
+  older: Exchange | undefined
+  younger: Exchange | undefined
+  /** Nothing of the body is to come. */
+  protected hasWholeBody = false
   readonly #events: Events
   #isReceiving = false
   #limit = 0
@@ -119,13 +124,16 @@ export abstract class Exchange implements Call {
   protected take(chunk: Buffer): void {
     if (!this.#isReceiving) return
     this.#size += chunk.length
-    if (this.#size > this.#limit) this.#end(this.#tooLarge())
-    else this.#chunks.push(chunk)
+    if (this.#size > this.#limit) return this.#end(this.#tooLarge())
+    this.#chunks.push(chunk)
+    // The end of a body of known length is no news, and the event would be a turn away.
+    if (this.#size === this.announced) this.complete()
   }
 
   protected complete(): void {
     if (!this.#isReceiving) return
     this.#isReceiving = false
+    this.hasWholeBody = true
     const [first = NO_BYTES] = this.#chunks
     this.body = this.#chunks.length > 1 ? Buffer.concat(this.#chunks, this.#size) : first
     this.#chunks = []

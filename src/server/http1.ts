@@ -49,7 +49,7 @@ export class Http1Exchange extends Exchange {
     response.writeHead(status, fields)
     // As a string, head and body leave in one piece.
     response.end(body)
-    if (!this.#request.complete) this.#drop()
+    if (!this.hasWholeBody && !this.#request.complete) this.#drop()
   }
 
   open({ status, type }: Reply, onEnd: () => void): Follower {
@@ -69,7 +69,7 @@ export class Http1Exchange extends Exchange {
 
   protected startReceiving(): void {
     this.#request.on('data', (chunk: Buffer) => this.take(chunk))
-    this.#request.on('end', () => this.complete())
+    if (this.announced === undefined) this.#request.on('end', () => this.complete())
     if (this.#expectsContinue) this.#response.writeContinue()
   }
 

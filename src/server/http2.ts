@@ -106,7 +106,7 @@ export class Http2Exchange extends Exchange {
       stream.respond(fields)
       stream.end(body)
     }
-    if (!this.#isHeadOnly && !stream.readableEnded) this.#drop()
+    if (!this.#isHeadOnly && !this.hasWholeBody) this.#drop()
   }
 
   open({ status, type }: Reply, onEnd: () => void): Follower {
@@ -126,7 +126,7 @@ export class Http2Exchange extends Exchange {
 
   protected startReceiving(): void {
     this.#stream.on('data', (chunk: Buffer) => this.take(chunk))
-    this.#stream.on('end', () => this.complete())
+    if (this.announced === undefined) this.#stream.on('end', () => this.complete())
   }
 
   /** Lets the client finish what nobody wants; but not forever. */

@@ -5,7 +5,7 @@
  */
 
 import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
-import { cleanPath, redirect } from '../api/router.ts'
+import { checkMethod, cleanPath, redirect } from '../api/router.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
 import type { Level } from '../telemetry/log.ts'
@@ -54,12 +54,15 @@ export class Pipeline {
       throw new KesError('BAD_REQUEST', { message: 'the request target is not a path' })
     exchange.path = decode(raw)
     const clean = cleanPath(raw)
-    if (clean !== raw || router.lacksSlash(exchange.path)) {
-      const slash = clean === raw ? '/' : ''
+    const match = clean === raw ? router.find(exchange.path) : undefined
+    if (match === undefined) {
+      const slash = clean === raw && router.lacksSlash(clean) ? '/' : ''
+      if (clean === raw && slash === '') throw new KesError('NO_ROUTE')
       return this.#answer(exchange, redirect(method, clean + slash + target.slice(raw.length)))
     }
-    const { served, param } = router.match(method, exchange.path)
+    const { served, param } = match
     const { route } = served
+    checkMethod(route, method)
     exchange.served = served
     exchange.param = param
     if (!served.skipAuth) {
