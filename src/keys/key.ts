@@ -1,11 +1,11 @@
 /**
  * A named key: its cryptography is synchronous and cannot reach the network. The secrets live in
- * `KeyObject`s, out of sight of `inspect` and JSON.
+ * `KeyObject`s and private fields, out of sight of `inspect` and JSON.
  */
 
 import { createSecretKey, type KeyObject } from 'node:crypto'
 
-import { type Cipher, mac, open, seal } from '../crypto/aead.ts'
+import { type Cipher, mac, Secret } from '../crypto/aead.ts'
 import { parseCiphertext } from '../crypto/ciphertext.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { KesError } from '../errors.ts'
@@ -16,7 +16,7 @@ export const SECRET_SIZE = 32
 
 export interface KeyParts {
   readonly cipher: Cipher
-  /** 32 bytes; copied into a KeyObject, the caller may wipe them. */
+  /** 32 bytes; copied, the caller may wipe them. */
   readonly secret: Uint8Array
   /** 32 bytes; keys made before KES had HMAC keys have none. */
   readonly hmacKey?: Uint8Array | undefined
@@ -31,23 +31,25 @@ export interface DataKey {
 }
 
 export class Key {
-  readonly cipher: Cipher
   readonly createdAt: Timestamp
   readonly createdBy: string
-  readonly #secret: KeyObject
+  readonly #secret: Secret
   readonly #hmacKey: KeyObject | undefined
 
   constructor({ cipher, secret, hmacKey, createdAt, createdBy }: KeyParts) {
-    this.cipher = cipher
     this.createdAt = createdAt
     this.createdBy = createdBy
-    this.#secret = createSecretKey(secret)
+    this.#secret = new Secret(cipher, secret)
     this.#hmacKey = hmacKey === undefined ? undefined : createSecretKey(hmacKey)
+  }
+
+  get cipher(): Cipher {
+    return this.#secret.cipher
   }
 
   /** Seals a plaintext; the same context is needed to open it. */
   encrypt(plaintext: Uint8Array, context: Uint8Array): Buffer {
-    return seal(this.cipher, this.#secret, plaintext, context)
+    return this.#secret.seal(plaintext, context)
   }
 
   /**
@@ -57,7 +59,7 @@ export class Key {
    */
   decrypt(ciphertext: Buffer, context: Uint8Array): Buffer {
     const sealed = parseCiphertext(ciphertext, this.cipher)
-    const plaintext = sealed && open(this.cipher, this.#secret, sealed, context)
+    const plaintext = sealed && this.#secret.open(sealed, context)
     if (plaintext === undefined) throw new KesError('DECRYPT')
     return plaintext
   }

@@ -4,12 +4,20 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { type Cipher, mac, open, OVERHEAD, seal, type Sealed } from '#src/crypto/aead.js'
+import { type Cipher, mac, OVERHEAD, type Sealed, Secret } from '#src/crypto/aead.js'
 import { bytes, flipBit, RUNS } from '../support/bytes.ts'
 
 const CIPHERS: readonly Cipher[] = ['AES256', 'ChaCha20']
-const SECRET = createSecretKey(Buffer.alloc(32, 7))
-const OTHER_SECRET = createSecretKey(Buffer.alloc(32, 8))
+const SECRET = Buffer.alloc(32, 7)
+const OTHER_SECRET = Buffer.alloc(32, 8)
+
+function seal(cipher: Cipher, secret: Uint8Array, plaintext: Uint8Array, context: Uint8Array) {
+  return new Secret(cipher, secret).seal(plaintext, context)
+}
+
+function open(cipher: Cipher, secret: Uint8Array, sealed: Sealed, context: Uint8Array) {
+  return new Secret(cipher, secret).open(sealed, context)
+}
 
 function apart(sealed: Buffer): Sealed {
   return {
@@ -25,9 +33,8 @@ for (const cipher of CIPHERS) {
     const data = fc.uint8Array({ maxLength: 300 })
     fc.assert(
       fc.property(key, data, data, (secret, plaintext, context) => {
-        const object = createSecretKey(secret)
-        const sealed = seal(cipher, object, plaintext, context)
-        assert.deepEqual(open(cipher, object, apart(sealed), context), Buffer.from(plaintext))
+        const sealed = seal(cipher, secret, plaintext, context)
+        assert.deepEqual(open(cipher, secret, apart(sealed), context), Buffer.from(plaintext))
       }),
       RUNS,
     )
@@ -125,7 +132,7 @@ test('a ChaCha20 subkey is HChaCha20 of draft-irtf-cfrg-xchacha-03, 2.2.1', () =
   const iv = Buffer.from('000000090000004a0000000031415927', 'hex')
   const subkey = '82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc'
   const sealed = handmade('chacha20-poly1305', Buffer.from(subkey, 'hex'), iv)
-  const opened = open('ChaCha20', createSecretKey(secret), sealed, bytes('context'))
+  const opened = open('ChaCha20', secret, sealed, bytes('context'))
   assert.equal(opened?.toString(), 'plaintext')
 })
 
