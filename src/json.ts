@@ -124,8 +124,12 @@ export function stringify(value: unknown): string {
 }
 
 function escape(json: string): string {
-  return json.replace(
-    /[<>&\u2028\u2029\ufffd]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return json.replace(/[<>&\u2028\u2029\ufffd]/g, unicodeEscape)
+}
+
+/** A character as `\uXXXX`, or two of them beyond U+FFFF. */
+export function unicodeEscape(character: string): string {
+  return Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
+    .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
+    .join('')
 }

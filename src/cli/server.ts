@@ -1,7 +1,7 @@
 /** `kes server`: runs until SIGTERM or SIGINT. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { hostname, networkInterfaces, tmpdir } from 'node:os'
+import { hostname, type NetworkInterfaceInfo, networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Config, LoadOptions } from '../config/config.ts'
@@ -107,14 +107,15 @@ async function devConfig(options: ServerOptions): Promise<Prepared> {
   const directory = mkdtempSync(join(tmpdir(), 'kes-dev-'))
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
   const files = { key: join(directory, 'server.key'), cert: join(directory, 'server.cert') }
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
   const pair = await newCertificate({
     subject: 'localhost',
     dns: ['localhost', hostname()],
     ip: [
       '127.0.0.1',
       '::1',
-      ...addresses.filter(({ internal }) => !internal).map(({ address }) => address),
+      ...interfaces()
+        .filter(({ internal }) => !internal)
+        .map(({ address }) => address),
     ],
     lifetime: DEV_LIFETIME,
   })
@@ -170,13 +171,16 @@ function banner(config: Config, server: Server): string[] {
 function endpoints({ address: { address, port } }: Server): string[] {
   const hosts =
     address === '::' || address === '0.0.0.0'
-      ? Object.values(networkInterfaces())
-          .flatMap((list) => list ?? [])
+      ? interfaces()
           .filter(({ family }) => family === 'IPv4' || address === '::')
           .filter(({ address: ip }) => !ip.startsWith('fe80:'))
           .map(({ address: ip }) => ip)
       : [address]
   return hosts.map((host) => `https://${host.includes(':') ? `[${host}]` : host}:${port}`)
+}
+
+function interfaces(): NetworkInterfaceInfo[] {
+  return Object.values(networkInterfaces()).flatMap((list) => list ?? [])
 }
 
 function levelName(threshold: number): string {

@@ -67,12 +67,7 @@ export class MeaningReader {
   }
 
   #admin(text: string): Identity | undefined {
-    if (isApiKey(text)) {
-      this.#error(
-        ['admin', 'identity'],
-        'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
-      )
-    }
+    if (isApiKey(text)) this.#refuseApiKey(['admin', 'identity'])
     const identity = parseIdentity(text)
     if (identity === undefined && /^[0-9a-f]{64}$/i.test(text)) {
       this.#warn(
@@ -140,17 +135,20 @@ export class MeaningReader {
   #member(text: string, path: Path): Identity | undefined {
     const identity = parseIdentity(text)
     if (identity !== undefined) return identity
-    if (isApiKey(text)) {
-      this.#error(
-        path,
-        'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
-      )
-    } else
+    if (isApiKey(text)) this.#refuseApiKey(path)
+    else
       this.#warn(
         path,
         'not an identity (64 lower-case hex digits), so nobody can have it; it is ignored',
       )
     return undefined
+  }
+
+  #refuseApiKey(path: Path): void {
+    this.#error(
+      path,
+      'this is an API key, a secret: write its identity, which `kes identity of` prints, and replace the key',
+    )
   }
 
   #checkRules(name: string, field: 'allow' | 'deny', rules: readonly string[]): void {

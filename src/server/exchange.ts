@@ -3,6 +3,8 @@
  * protocol's side is in http1.ts and http2.ts.
  */
 
+import type { Readable } from 'node:stream'
+
 import type { Call, Reply, ServedRoute } from '../api/route.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
@@ -12,13 +14,16 @@ import type { State } from './state.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 
+/** Names are in lower case, as Node's classes give them. */
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
+
 /** Bytes of a request's head. */
 export const HEADER_LIMIT = 16_384
 /** Bytes that a follower of a log may be behind before it is cut off. */
 export const FOLLOWER_BACKLOG = 1_048_576
 /** What is left of a refused body is read and dropped, up to so many bytes and for so many milliseconds. */
-export const DROP_LIMIT = 16_777_216
-export const DROP_TIME = 3000
+const DROP_LIMIT = 16_777_216
+const DROP_TIME = 3000
 
 /** What happens to an exchange, told to the pipeline. */
 export interface Events {
@@ -50,6 +55,9 @@ export abstract class Exchange implements Call {
   younger: Exchange | undefined
   /** Nothing of the body is to come. */
   protected hasWholeBody = false
+  /** The number of bytes that the client announced; undefined if it did not. */
+  protected readonly announced: number | undefined
+  readonly #headers: Headers
   readonly #events: Events
   #isReceiving = false
   #limit = 0
@@ -61,6 +69,7 @@ export abstract class Exchange implements Call {
   constructor(
     method: string,
     target: string,
+    headers: Headers,
     connection: Connection,
     state: State,
     events: Events,
@@ -69,20 +78,25 @@ export abstract class Exchange implements Call {
     this.target = target
     this.connection = connection
     this.services = state
+    const length = headers['content-length']
+    this.announced = length === undefined ? undefined : Number(length)
+    this.#headers = headers
     this.#events = events
   }
 
   /** A body of length 0 was announced, or none. */
   abstract readonly hasNoBody: boolean
-  abstract header(name: string): string | undefined
   /** Sends the whole answer. */
   abstract send(reply: Reply): void
   /** Sends the head of an answer that goes on; `onEnd` when the client has gone. */
   abstract open(reply: Reply, onEnd: () => void): Follower
   /** Calls `take`, `complete` and `abort` as the body comes in. */
   protected abstract startReceiving(): void
-  /** The number of bytes that the client announced; undefined if it did not. */
-  protected abstract readonly announced: number | undefined
+
+  header(name: string): string | undefined {
+    const value = this.#headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
 
   get caller(): Identity {
     const identity = this.connection.peer?.identity
@@ -138,6 +152,17 @@ export abstract class Exchange implements Call {
     this.body = this.#chunks.length > 1 ? Buffer.concat(this.#chunks, this.#size) : first
     this.#chunks = []
     this.#events.received(this)
+  }
+
+  /** Lets the client finish what nobody wants, so that it reads the answer; but not forever. */
+  protected drop(rest: Readable, stop: () => void): void {
+    let dropped = 0
+    rest.on('data', (chunk: Buffer) => {
+      dropped += chunk.length
+      if (dropped > DROP_LIMIT) stop()
+    })
+    const timer = setTimeout(stop, DROP_TIME).unref()
+    rest.on('close', () => clearTimeout(timer))
   }
 
   #end(error: KesError): void {

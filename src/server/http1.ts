@@ -5,12 +5,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import { DROP_LIMIT, DROP_TIME, Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
 import type { State } from './state.ts'
 
 export class Http1Exchange extends Exchange {
   readonly hasNoBody: boolean
-  protected readonly announced: number | undefined
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   /** The client waits for `100 Continue` before it sends the body. */
@@ -24,19 +23,12 @@ export class Http1Exchange extends Exchange {
     state: State,
     events: Events,
   ) {
-    super(request.method ?? '', request.url ?? '', connection, state, events)
+    super(request.method ?? '', request.url ?? '', request.headers, connection, state, events)
     this.#request = request
     this.#response = response
     this.#expectsContinue = expectsContinue
-    const length = request.headers['content-length']
-    this.announced = length === undefined ? undefined : Number(length)
     this.hasNoBody = request.headers['transfer-encoding'] === undefined && !this.announced
     response.on('close', () => this.abort())
-  }
-
-  header(name: string): string | undefined {
-    const value = this.#request.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
   }
 
   send({ status, type, body, headers }: Reply): void {
@@ -49,7 +41,8 @@ export class Http1Exchange extends Exchange {
     response.writeHead(status, fields)
     // As a string, head and body leave in one piece.
     response.end(body)
-    if (!this.hasWholeBody && !this.#request.complete) this.#drop()
+    const request = this.#request
+    if (!this.hasWholeBody && !request.complete) this.drop(request, () => request.destroy())
   }
 
   open({ status, type }: Reply, onEnd: () => void): Follower {
@@ -71,17 +64,5 @@ export class Http1Exchange extends Exchange {
     this.#request.on('data', (chunk: Buffer) => this.take(chunk))
     if (this.announced === undefined) this.#request.on('end', () => this.complete())
     if (this.#expectsContinue) this.#response.writeContinue()
-  }
-
-  /** Lets the client finish what nobody wants, so that it reads the answer; but not forever. */
-  #drop(): void {
-    const request = this.#request
-    let dropped = 0
-    request.on('data', (chunk: Buffer) => {
-      dropped += chunk.length
-      if (dropped > DROP_LIMIT) request.destroy()
-    })
-    const timer = setTimeout(() => request.destroy(), DROP_TIME).unref()
-    request.on('close', () => clearTimeout(timer))
   }
 }

@@ -13,14 +13,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import {
-  DROP_LIMIT,
-  DROP_TIME,
-  Exchange,
-  type Events,
-  FOLLOWER_BACKLOG,
-  HEADER_LIMIT,
-} from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT } from './exchange.ts'
 import type { State } from './state.ts'
 
 /** As Go's server; clients open another connection beyond it. */
@@ -62,9 +55,7 @@ function sizeOf(headers: IncomingHttpHeaders): number {
 
 export class Http2Exchange extends Exchange {
   readonly hasNoBody: boolean
-  protected readonly announced: number | undefined
   readonly #stream: ServerHttp2Stream
-  readonly #headers: IncomingHttpHeaders
   readonly #isHeadOnly: boolean
 
   constructor(
@@ -75,20 +66,12 @@ export class Http2Exchange extends Exchange {
     state: State,
     events: Events,
   ) {
-    super(headers[':method'] ?? '', headers[':path'] ?? '', connection, state, events)
+    super(headers[':method'] ?? '', headers[':path'] ?? '', headers, connection, state, events)
     this.#stream = stream
-    this.#headers = headers
-    const length = headers['content-length']
-    this.announced = length === undefined ? undefined : Number(length)
     this.#isHeadOnly = (flags & FLAG_END_STREAM) !== 0
     this.hasNoBody = this.#isHeadOnly || this.announced === 0
     stream.on('error', ignore)
     stream.on('close', () => this.abort())
-  }
-
-  header(name: string): string | undefined {
-    const value = this.#headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
   }
 
   send({ status, type, body, headers }: Reply): void {
@@ -106,7 +89,9 @@ export class Http2Exchange extends Exchange {
       stream.respond(fields)
       stream.end(body)
     }
-    if (!this.#isHeadOnly && !this.hasWholeBody) this.#drop()
+    if (!this.#isHeadOnly && !this.hasWholeBody) {
+      this.drop(stream, () => stream.close(constants.NGHTTP2_NO_ERROR))
+    }
   }
 
   open({ status, type }: Reply, onEnd: () => void): Follower {
@@ -127,19 +112,6 @@ export class Http2Exchange extends Exchange {
   protected startReceiving(): void {
     this.#stream.on('data', (chunk: Buffer) => this.take(chunk))
     if (this.announced === undefined) this.#stream.on('end', () => this.complete())
-  }
-
-  /** Lets the client finish what nobody wants; but not forever. */
-  #drop(): void {
-    const stream = this.#stream
-    let dropped = 0
-    const stop = (): void => stream.close(constants.NGHTTP2_NO_ERROR)
-    stream.on('data', (chunk: Buffer) => {
-      dropped += chunk.length
-      if (dropped > DROP_LIMIT) stop()
-    })
-    const timer = setTimeout(stop, DROP_TIME).unref()
-    stream.on('close', () => clearTimeout(timer))
   }
 }
 

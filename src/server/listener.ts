@@ -66,8 +66,9 @@ export class Listener {
     this.#server.removeAllListeners('secureConnection')
     this.#server.on('secureConnection', (socket: TLSSocket) => {
       this.#handshakes.delete(remote(socket))
-      if (!this.#admit(socket)) socket.destroy()
-      else if (socket.alpnProtocol === 'h2') this.#speakHttp2(socket)
+      const connection = this.#admit(socket)
+      if (connection === undefined) socket.destroy()
+      else if (socket.alpnProtocol === 'h2') this.#speakHttp2(socket, connection)
       else speakHttp1?.call(this.#server, socket)
     })
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false))
@@ -105,12 +106,12 @@ export class Listener {
     clearTimeout(timer)
   }
 
-  /** Whether the client may send requests. */
-  #admit(socket: TLSSocket): boolean {
+  /** The connection of a client that may send requests. */
+  #admit(socket: TLSSocket): Connection | undefined {
     const certificate = socket.getPeerX509Certificate()
     const { verify } = this.#options
     const state = this.#options.state()
-    if (certificate === undefined && !state.admitsAnonymous) return false
+    if (certificate === undefined && !state.admitsAnonymous) return undefined
     const peer = certificate && peerOf(certificate.raw)
     if (verify && certificate !== undefined) {
       const fault = this.#fault(socket, peer)
@@ -119,11 +120,10 @@ export class Listener {
           'req.ip': socket.remoteAddress,
           'req.identity': peer?.identity,
         })
-        return false
+        return undefined
       }
     }
-    this.#track(socket, peer)
-    return true
+    return this.#track(socket, peer)
   }
 
   #fault(socket: TLSSocket, peer: Peer | undefined): string | undefined {
@@ -132,7 +132,7 @@ export class Listener {
     return peer && certificateFault(peer, Date.now())
   }
 
-  #track(socket: TLSSocket, peer: Peer | undefined): void {
+  #track(socket: TLSSocket, peer: Peer | undefined): Connection {
     const connection = new Connection(socket.remoteAddress ?? '', peer, () =>
       end(socket, () => socket.end()),
     )
@@ -144,6 +144,7 @@ export class Listener {
       this.#connections.delete(socket)
     })
     socket.on('error', () => socket.destroy())
+    return connection
   }
 
   #drainAt(connection: Connection, time: number): NodeJS.Timeout {
@@ -160,10 +161,8 @@ export class Listener {
     )
   }
 
-  #speakHttp2(socket: TLSSocket): void {
+  #speakHttp2(socket: TLSSocket, connection: Connection): void {
     const { pipeline, state } = this.#options
-    const connection = this.#connections.get(socket)
-    if (connection === undefined) return
     const session = serveHttp2(socket, IDLE, (stream, headers, flags) => {
       pipeline.begin(new Http2Exchange(stream, headers, flags, connection, state(), pipeline))
     })

@@ -3,7 +3,7 @@
  * events for those who follow it over the API.
  */
 
-import { quote, stringify } from '../json.ts'
+import { quote, stringify, unicodeEscape } from '../json.ts'
 import type { LineSink } from './sink.ts'
 import { EventStream } from './stream.ts'
 
@@ -69,11 +69,5 @@ function textLine(level: Level, message: string, attributes: Attributes): string
 function value(text: string): string {
   return /^[^\s"=\p{C}]+$/u.test(text)
     ? text
-    : JSON.stringify(text).replace(/[\p{C}\u2028\u2029]/gu, escape)
-}
-
-function escape(character: string): string {
-  return Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
-    .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
-    .join('')
+    : JSON.stringify(text).replace(/[\p{C}\u2028\u2029]/gu, unicodeEscape)
 }
