@@ -10,6 +10,7 @@ const CODES = {
   BAD_REQUEST: [400, 'bad request'],
   BAD_BODY: [400, 'invalid request body'],
   BAD_NAME: [400, 'name is empty, too long or contains invalid characters'],
+  BAD_ASSIGNMENT: [400, 'this identity cannot have a policy'],
   NO_CERTIFICATE: [400, 'tls: client certificate is required'],
   KEY_EXISTS: [400, 'key already exists'],
   DECRYPT: [400, 'decryption failed: ciphertext is not authentic'],

@@ -78,6 +78,19 @@ export class Fields {
     throw new JsonError(`${name} is not a string`)
   }
 
+  /** The strings of an array, or the names of an object's fields. @throws JsonError for anything else */
+  names(name: string): readonly string[] | undefined {
+    const value = this.value(name)
+    if (value === undefined) return undefined
+    const names: readonly unknown[] | undefined = Array.isArray(value)
+      ? value
+      : typeof value === 'object' && value !== null
+        ? Object.keys(value)
+        : undefined
+    if (names?.every((item) => typeof item === 'string') === true) return names
+    throw new JsonError(`${name} is not a list of strings`)
+  }
+
   /** Bytes from padded standard base64 (with line breaks) or an array of numbers. @throws JsonError */
   bytes(name: string): Buffer | undefined {
     const value = this.value(name)

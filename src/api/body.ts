@@ -4,6 +4,7 @@ import { KesError } from '../errors.ts'
 import { Fields, JsonError, parseFirst } from '../json.ts'
 
 const NO_BYTES = Buffer.alloc(0)
+const OPENING_BRACE = 0x7b
 
 /** Every method throws KesError BAD_BODY when the body, or the field, is not what it should be. */
 export class Body {
@@ -11,9 +12,27 @@ export class Body {
   readonly #message: string
 
   /** @param message of every error; no part of the body is ever in it. */
-  constructor(bytes: Buffer, message = 'invalid request body') {
+  constructor(bytes: Buffer | Fields, message = 'invalid request body') {
     this.#message = message
-    this.#fields = this.#read(() => new Fields(parseFirst(bytes.toString())))
+    this.#fields =
+      bytes instanceof Fields ? bytes : this.#read(() => new Fields(parseFirst(bytes.toString())))
+  }
+
+  /**
+   * A body that is a JSON array of objects; undefined when it is something else.
+   *
+   * @throws KesError BAD_BODY when it is an array of something else
+   */
+  static list(bytes: Buffer): Body[] | undefined {
+    // Most bodies begin like an object, and need not be read twice.
+    if (bytes[0] === OPENING_BRACE) return undefined
+    try {
+      const list = parseFirst(bytes.toString())
+      return Array.isArray(list) ? list.map((item) => new Body(new Fields(item))) : undefined
+    } catch (error) {
+      if (!(error instanceof JsonError)) throw error
+      throw new KesError('BAD_BODY', { cause: error })
+    }
   }
 
   /** Empty when absent or null. */
@@ -27,6 +46,11 @@ export class Body {
 
   optionalString(name: string): string | undefined {
     return this.#read(() => this.#fields.string(name))
+  }
+
+  /** A list of strings, or the names of an object's fields. */
+  optionalNames(name: string): readonly string[] | undefined {
+    return this.#read(() => this.#fields.names(name))
   }
 
   #read<T>(read: () => T): T {

@@ -1,6 +1,7 @@
-/** The KES API in its current form (kes-api.md). */
+/** The routes of the KES API, of all generations, in their current form (kes-api.md, kes-dialects.md). */
 
 import { ACCESS_ROUTES } from './kes/access.ts'
+import { CHANGE_ROUTES } from './kes/changes.ts'
 import { KEY_ROUTES } from './kes/keys.ts'
 import { SYSTEM_ROUTES } from './kes/system.ts'
 import type { Route } from './route.ts'
@@ -10,4 +11,5 @@ export const KES_ROUTES: readonly Route[] = [
   ...SYSTEM_ROUTES,
   ...KEY_ROUTES,
   ...ACCESS_ROUTES,
+  ...CHANGE_ROUTES,
 ].sort((a, b) => (a.path < b.path ? -1 : 1))

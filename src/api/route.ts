@@ -1,6 +1,7 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
 import type { Access } from '../auth/access.ts'
+import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
 import type { KeyService } from '../keys/service.ts'
@@ -25,12 +26,17 @@ export type Operation =
   | 'key:encrypt'
   | 'key:decrypt'
   | 'key:hmac'
+  | 'key:bulk-decrypt'
   | 'policy:describe'
   | 'policy:read'
   | 'policy:list'
+  | 'policy:write'
+  | 'policy:assign'
+  | 'policy:delete'
   | 'identity:describe'
   | 'identity:self-describe'
   | 'identity:list'
+  | 'identity:delete'
   | 'log:audit'
   | 'log:error'
 
@@ -44,6 +50,8 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>
   /** Instead of a body: the answer goes on for as long as the client listens. */
   readonly stream?: EventStream
+  /** Instead of a body: lines, made as fast as the client takes them. */
+  readonly lines?: AsyncIterable<string>
 }
 
 /** What the server offers to handlers, one snapshot per configuration. */
@@ -53,6 +61,8 @@ export interface Services {
   readonly metrics: Metrics
   readonly audit: AuditLog
   readonly log: ErrorLog
+  /** How callers are answered whose policy does not say. */
+  readonly generation: Generation
   /** What `/v1/api` lists. */
   readonly routes: readonly ServedRoute[]
 }
@@ -64,6 +74,8 @@ export interface Call extends Deadline {
   readonly param: string
   /** Who calls. @throws KesError NO_CERTIFICATE where the route let somebody in without asking. */
   readonly caller: Identity
+  /** How the caller is to be answered. */
+  readonly generation: Generation
   /** No body came, and none was announced. */
   readonly hasNoBody: boolean
   header(name: string): string | undefined
@@ -81,6 +93,8 @@ export interface Route {
   readonly operation: Operation
   /** PUT routes take POST, too. */
   readonly method: Method
+  /** POST does the same, in every generation. */
+  readonly post?: boolean
   readonly path: `/${string}`
   /** Other spellings of the path, judged by policies as `path`. */
   readonly aliases?: readonly string[]
@@ -93,6 +107,20 @@ export interface Route {
   readonly timeout: number
   /** The parameter that policies judge instead of the one asked for. */
   readonly judged?: (param: string) => string
+  /** Other paths that mean the same: whoever is denied one of them is denied this. */
+  readonly twins?: (param: string) => readonly string[]
+  /** It changes who may do what: rules that do not spell it out do not open it. */
+  readonly administrative?: boolean
+  /** What it does in older generations of the API, where that differs. */
+  readonly older?: Readonly<Partial<Record<OlderGeneration, Difference>>>
+  handle(call: Call): Reply | Promise<Reply>
+}
+
+export type OlderGeneration = Exclude<Generation, 'current'>
+
+export interface Difference {
+  /** Also for callers of the current generation that ask for `application/x-ndjson`. */
+  readonly byAccept?: boolean
   handle(call: Call): Reply | Promise<Reply>
 }
 

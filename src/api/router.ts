@@ -3,6 +3,7 @@
  * no route answers as Go's ServeMux does: 404 and 405 before authentication, 307 for paths that are not clean.
  */
 
+import type { Generation } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import type { Reply, Route, ServedRoute } from './route.ts'
 
@@ -29,8 +30,12 @@ export class Router {
   find(path: string): Match | undefined {
     const exact = this.#exact.get(path)
     if (exact !== undefined) return { served: exact, param: '' }
-    // A parameter stands behind the fourth slash: /v1/<noun>/<verb>/<parameter>.
-    const end = nthSlash(path, 4) + 1
+    // A parameter stands behind the fourth slash: /v1/<noun>/<verb>/<parameter>; in a few paths behind the fifth.
+    return this.#behind(path, 4) ?? this.#behind(path, 5)
+  }
+
+  #behind(path: string, slashes: number): Match | undefined {
+    const end = nthSlash(path, slashes) + 1
     const served = this.#prefixes.get(path.slice(0, end))
     return served && { served, param: path.slice(end) }
   }
@@ -41,13 +46,19 @@ export class Router {
   }
 }
 
-/** @throws KesError BAD_METHOD */
-export function checkMethod({ method: expected }: Route, method: string): void {
-  if (method === expected || (method === 'POST' && expected === 'PUT')) return
+/** @param generation of the caller: the oldest deletes with POST, too. @throws KesError BAD_METHOD */
+export function checkMethod(
+  { method: expected, post }: Pick<Route, 'method' | 'post'>,
+  method: string,
+  generation: Generation,
+): void {
+  const takesPost =
+    expected === 'PUT' || post === true || (expected === 'DELETE' && generation === 'v0.7')
+  if (method === expected || (method === 'POST' && takesPost)) return
   throw new KesError('BAD_METHOD', {
     message: `received method '${method}' expected '${expected}'`,
     // Go's server names the method in Accept; RFC 9110 wants Allow (docs/quirks.md).
-    headers: { accept: expected, allow: expected === 'PUT' ? 'PUT, POST' : expected },
+    headers: { accept: expected, allow: takesPost ? `${expected}, POST` : expected },
   })
 }
 

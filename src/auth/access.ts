@@ -1,75 +1,216 @@
-/** Who may do what: identities, their policies and the admin, as one configuration says. Immutable. */
+/**
+ * Who may do what: identities, their policies and the admin. What the config file says is fixed; what was said over the
+ * API since then stands in `AccessChanges`; it outlives a reload, and nothing else (kes-dialects.md, "Rules").
+ */
 
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
-import type { Timestamp } from '../time.ts'
-import type { Policy } from './policy.ts'
+import { now, type Timestamp } from '../time.ts'
+import type { Policy, Question } from './policy.ts'
 
 const MAX_PATH_IN_ANSWER = 256
+
+export interface Assignment {
+  /** Name of the policy. */
+  readonly policy: string
+  readonly createdAt: Timestamp
+  /** Hex identity of who assigned it, the admin's for the config file; '' for nobody's. */
+  readonly createdBy: string
+}
 
 export interface AccessRules {
   readonly admin: Identity | undefined
   readonly policies: readonly Policy[]
   /** Identity → name of one of the policies. */
   readonly assignments: ReadonlyMap<Identity, string>
+  /** Identities that only forward others' requests: none of them may have a policy. */
+  readonly proxies?: ReadonlySet<Identity>
   readonly createdAt: Timestamp
+}
+
+/** Policies and assignments made over the API; undefined for those that were taken away. */
+class AccessChanges {
+  readonly policies = new Map<string, Policy | undefined>()
+  readonly assignments = new Map<Identity, Assignment | undefined>()
 }
 
 export class Access {
   readonly admin: Identity | undefined
   readonly createdAt: Timestamp
+  readonly #proxies: ReadonlySet<Identity>
   readonly #policies: ReadonlyMap<string, Policy>
-  readonly #assigned = new Map<Identity, Policy>()
+  readonly #assigned: ReadonlyMap<Identity, Assignment>
+  #changes = new AccessChanges()
 
-  constructor({ admin, policies, assignments, createdAt }: AccessRules) {
+  /** @param previous under an earlier configuration: what was changed there survives, unless this one speaks of it. */
+  constructor(
+    { admin, policies, assignments, proxies, createdAt }: AccessRules,
+    previous?: Access,
+  ) {
     this.admin = admin
     this.createdAt = createdAt
+    this.#proxies = proxies ?? new Set()
     this.#policies = new Map(policies.map((policy) => [policy.name, policy]))
-    for (const [identity, name] of assignments) {
-      const policy = this.#policies.get(name)
-      if (policy === undefined) throw new Error('bug: an identity of a policy that does not exist')
-      this.#assigned.set(identity, policy)
+    const assigned = new Map<Identity, Assignment>()
+    for (const [identity, policy] of assignments) {
+      if (!this.#policies.has(policy))
+        throw new Error('bug: an identity of a policy that does not exist')
+      assigned.set(identity, { policy, createdAt, createdBy: admin ?? '' })
     }
+    this.#assigned = assigned
+    if (previous !== undefined) this.#take(previous.#changes)
+  }
+
+  /** Requests that began here and go on under the next configuration change that one. */
+  followedBy(next: Access): void {
+    this.#changes = next.#changes
   }
 
   /** Every identity that means anything here, the admin's too. */
   get identities(): string[] {
-    return [...(this.admin === undefined ? [] : [this.admin]), ...this.#assigned.keys()]
+    return [...(this.admin === undefined ? [] : [this.admin]), ...this.assignments.keys()]
+  }
+
+  /** All that are in force. */
+  get assignments(): ReadonlyMap<Identity, Assignment> {
+    return merged(this.#assigned, this.#changes.assignments)
   }
 
   get policyNames(): string[] {
-    return [...this.#policies.keys()]
+    return [...merged(this.#policies, this.#changes.policies).keys()]
   }
 
   policy(name: string): Policy | undefined {
-    return this.#policies.get(name)
+    const { policies } = this.#changes
+    return policies.has(name) ? policies.get(name) : this.#policies.get(name)
+  }
+
+  assignment(identity: Identity): Assignment | undefined {
+    const { assignments } = this.#changes
+    return assignments.has(identity) ? assignments.get(identity) : this.#assigned.get(identity)
   }
 
   policyOf(identity: Identity): Policy | undefined {
-    return this.#assigned.get(identity)
+    const assignment = this.assignment(identity)
+    return assignment && this.policy(assignment.policy)
   }
 
   /**
-   * Returns when the identity may call the path, decoded and without query.
+   * Returns when the identity may call what is asked.
    *
    * @throws KesError NOT_ALLOWED, with a hint that says what is missing. Nothing in it depends on whether
    *   a key exists.
    */
-  check(identity: Identity, path: string): void {
+  check(identity: Identity, question: Question): void {
     if (identity === this.admin) return
-    const policy = this.#assigned.get(identity)
-    const verdict = policy?.judge(path)
+    const policy = this.policyOf(identity)
+    const verdict = policy?.judge(question)
     if (verdict?.allowed === true) return
-    const api = path.slice(0, MAX_PATH_IN_ANSWER)
-    throw new KesError('NOT_ALLOWED', {
-      detail: {
-        identity,
-        api,
-        policy: policy?.name ?? null,
-        hint: hint(policy, verdict?.rule, api),
-      },
-    })
+    this.#refuse(identity, question.path, (api) => hint(policy, verdict?.rule, api))
   }
+
+  /** For a request that turns out to mean more than its path says. @throws KesError NOT_ALLOWED when that is denied */
+  checkDenials(identity: Identity, path: string): void {
+    if (identity === this.admin) return
+    const policy = this.policyOf(identity)
+    const rule = policy?.judge({ path }).rule
+    if (rule !== undefined) this.#refuse(identity, path, (api) => hint(policy, rule, api))
+  }
+
+  /**
+   * Creates or replaces a policy, for everybody who has it, from the next request on.
+   *
+   * @param by who writes it; '' for nobody. @throws KesError NOT_ALLOWED for one's own policy
+   */
+  write(policy: Policy, by: Identity): void {
+    this.#refuseOwn(policy.name, by)
+    this.#changes.policies.set(policy.name, policy)
+  }
+
+  /** Its identities lose every right. @throws KesError POLICY_NOT_FOUND, NOT_ALLOWED for one's own policy */
+  deletePolicy(name: string, by: Identity): void {
+    this.#refuseOwn(name, by)
+    this.#existing(name)
+    for (const [identity, assignment] of this.assignments) {
+      if (assignment.policy === name) this.#changes.assignments.set(identity, undefined)
+    }
+    this.#changes.policies.set(name, undefined)
+  }
+
+  /**
+   * Gives an identity a policy, instead of the one that it has.
+   *
+   * @throws KesError POLICY_NOT_FOUND; BAD_ASSIGNMENT for the admin's identity and a TLS proxy's;
+   *   NOT_ALLOWED for one's own identity
+   */
+  assign(identity: Identity, policy: string, by: Identity): void {
+    if (identity === this.admin) {
+      throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to admin' })
+    }
+    if (this.#proxies.has(identity)) {
+      throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to TLS proxy' })
+    }
+    if (identity === by) {
+      const path = `/v1/policy/assign/${policy}`
+      this.#refuse(by, path, () => 'nobody can assign a policy to themselves')
+    }
+    this.#existing(policy)
+    this.#changes.assignments.set(identity, { policy, createdAt: now(), createdBy: by })
+  }
+
+  /** Takes an identity's policy away. @throws KesError IDENTITY_NOT_FOUND, BAD_ASSIGNMENT for the admin's */
+  forget(identity: Identity): void {
+    if (identity === this.admin) {
+      throw new KesError('BAD_ASSIGNMENT', { message: 'cannot delete admin' })
+    }
+    if (this.assignment(identity) === undefined) throw new KesError('IDENTITY_NOT_FOUND')
+    this.#changes.assignments.set(identity, undefined)
+  }
+
+  #existing(name: string): Policy {
+    const policy = this.policy(name)
+    if (policy === undefined) throw new KesError('POLICY_NOT_FOUND')
+    return policy
+  }
+
+  #refuseOwn(name: string, by: Identity): void {
+    if (by === this.admin || this.assignment(by)?.policy !== name) return
+    const path = `/v1/policy/write/${name}`
+    this.#refuse(
+      by,
+      path,
+      () => 'nobody but the admin can change the policy that they have themselves',
+    )
+  }
+
+  #refuse(identity: Identity, path: string, hint: (api: string) => string): never {
+    const api = path.slice(0, MAX_PATH_IN_ANSWER)
+    const policy = this.assignment(identity)?.policy ?? null
+    throw new KesError('NOT_ALLOWED', { detail: { identity, api, policy, hint: hint(api) } })
+  }
+
+  #take({ policies, assignments }: AccessChanges): void {
+    for (const [name, policy] of policies) {
+      if (policy !== undefined && !this.#policies.has(name))
+        this.#changes.policies.set(name, policy)
+    }
+    for (const [identity, assignment] of assignments) {
+      const isTaken =
+        this.#assigned.has(identity) || identity === this.admin || this.#proxies.has(identity)
+      if (isTaken || assignment === undefined || this.policy(assignment.policy) === undefined)
+        continue
+      this.#changes.assignments.set(identity, assignment)
+    }
+  }
+}
+
+function merged<K, V>(base: ReadonlyMap<K, V>, changes: ReadonlyMap<K, V | undefined>): Map<K, V> {
+  const all = new Map(base)
+  for (const [key, value] of changes) {
+    if (value === undefined) all.delete(key)
+    else all.set(key, value)
+  }
+  return all
 }
 
 function hint(policy: Policy | undefined, rule: string | undefined, api: string): string {

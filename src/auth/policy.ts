@@ -1,16 +1,45 @@
 /**
- * A policy: which paths its identities may call (kes-api.md, "Policies"). A rule is exact, or a prefix
- * if it ends in `*`; every other character is literal, a `*` in the middle too. Deny wins.
+ * A policy: which paths its identities may call (kes-api.md, "Policies"; kes-dialects.md, "Rules of policies"). Deny wins.
+ *
+ * The language of its rules is that of one generation of the API. `current`: a rule is exact, or a prefix if it ends in
+ * `*`; every other character is literal, a `*` in the middle too. Older ones: Go's path.Match. A deny rule holds if either
+ * reading matches, so that nothing is opened by reading a rule in another language than it was written in.
  */
 
 import type { Timestamp } from '../time.ts'
+import { Glob } from './glob.ts'
+
+export type Generation = 'current' | 'v0.18' | 'v0.7'
 
 export interface PolicyRules {
   readonly allow: readonly string[]
   readonly deny: readonly string[]
 }
 
-/** What a policy says of a path; `rule` is the deny rule that matched. */
+export interface PolicyOptions {
+  readonly createdAt: Timestamp
+  /** Hex identity of who wrote it, the admin's for one of the config file; '' for nobody's. */
+  readonly createdBy: string
+  /** What its rules are written in; `current` by default. */
+  readonly language?: Generation
+  /** How its identities are answered; by default as the server says. */
+  readonly generation?: Generation | undefined
+}
+
+/** A path that somebody wants to call. */
+export interface Question {
+  /** Decoded, without query. */
+  readonly path: string
+  /** Other spellings of the same: whoever is denied one of them is denied this. */
+  readonly twins?: readonly string[] | undefined
+  /**
+   * It came later than the rules may have, and changes who may do what: in the language `current` only a rule that spells
+   * the operation out opens it (kes-api.md, "New routes never widen old rules").
+   */
+  readonly administrative?: boolean | undefined
+}
+
+/** What a policy says; `rule` is the deny rule that matched. */
 export type Verdict = { readonly allowed: boolean; readonly rule?: string }
 
 const ALLOWED: Verdict = { allowed: true }
@@ -20,32 +49,76 @@ export class Policy {
   readonly name: string
   readonly rules: PolicyRules
   readonly createdAt: Timestamp
-  /** Hex identity of the admin, or ''. */
   readonly createdBy: string
+  readonly language: Generation
+  readonly generation: Generation | undefined
   readonly #allowed: Matcher
+  readonly #spelledOut: Matcher
   readonly #denied: Matcher
 
-  constructor(name: string, rules: PolicyRules, createdAt: Timestamp, createdBy: string) {
+  constructor(name: string, rules: PolicyRules, options: PolicyOptions) {
+    const { createdAt, createdBy, language = 'current', generation } = options
     this.name = name
     this.rules = rules
     this.createdAt = createdAt
     this.createdBy = createdBy
-    this.#allowed = matcher(rules.allow)
-    this.#denied = matcher(rules.deny)
+    this.language = language
+    this.generation = generation
+    const isCurrent = language === 'current'
+    this.#allowed = isCurrent ? prefixMatcher(rules.allow) : globMatcher(rules.allow)
+    this.#spelledOut = isCurrent
+      ? prefixMatcher(rules.allow.filter(spellsOut))
+      : globMatcher(rules.allow)
+    const globs = globMatcher(rules.deny)
+    const prefixes = prefixMatcher(rules.deny)
+    this.#denied = rules.deny.some(globReadsMore)
+      ? (path) => prefixes(path) ?? globs(path)
+      : prefixes
   }
 
-  /** @param path decoded, without query. */
-  judge(path: string): Verdict {
+  judge({ path, twins, administrative }: Question): Verdict {
     const rule = this.#denied(path)
     if (rule !== undefined) return { allowed: false, rule }
-    return this.#allowed(path) === undefined ? NOT_ALLOWED : ALLOWED
+    for (const twin of twins ?? []) {
+      const denial = this.#denied(twin)
+      if (denial !== undefined) return { allowed: false, rule: denial }
+    }
+    const allowed = administrative === true ? this.#spelledOut : this.#allowed
+    return allowed(path) === undefined ? NOT_ALLOWED : ALLOWED
   }
+}
+
+/** Whether a rule is a pattern in the language of the older generations; one that is not matches nothing. */
+export function isGlob(rule: string): boolean {
+  return Glob.parse(rule) !== undefined
+}
+
+/**
+ * Whether the languages differ about a rule, for the paths that there are: a final `*` behind `/v1/<noun>/<verb>/`
+ * means the same in both.
+ */
+export function readsTwoWays(rule: string): boolean {
+  return globReadsMore(rule) || (rule.endsWith('*') && !spellsOut(rule))
+}
+
+/** Whether path.Match finds something in a rule that the reading as a prefix does not. */
+function globReadsMore(rule: string): boolean {
+  return isPattern(rule.replace(/\*$/, ''))
+}
+
+function isPattern(rule: string): boolean {
+  return /[*?[\\]/.test(rule)
+}
+
+/** `/v1/<noun>/<verb>/…`: whoever wrote this meant this operation, and not all there might be. */
+function spellsOut(rule: string): boolean {
+  return /^\/v1\/[^/*]+\/[^/*]+\//.test(rule)
 }
 
 /** The first rule that matches a path. */
 type Matcher = (path: string) => string | undefined
 
-function matcher(rules: readonly string[]): Matcher {
+function prefixMatcher(rules: readonly string[]): Matcher {
   const exact = new Set(rules.filter((rule) => !rule.endsWith('*')))
   const prefixes = rules.filter((rule) => rule.endsWith('*')).map((rule) => rule.slice(0, -1))
   return (path) => {
@@ -53,4 +126,13 @@ function matcher(rules: readonly string[]): Matcher {
     for (const prefix of prefixes) if (path.startsWith(prefix)) return `${prefix}*`
     return undefined
   }
+}
+
+function globMatcher(rules: readonly string[]): Matcher {
+  const exact = new Set(rules.filter((rule) => !isPattern(rule)))
+  const globs = rules.filter(isPattern).flatMap((rule) => {
+    const glob = Glob.parse(rule)
+    return glob === undefined ? [] : [{ rule, glob }]
+  })
+  return (path) => (exact.has(path) ? path : globs.find(({ glob }) => glob.matches(path))?.rule)
 }

@@ -1,5 +1,6 @@
 /** What the server is told to be: a config file, checked and made whole. */
 
+import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Address } from '../fields.ts'
 import type { CacheExpiry } from '../keys/cache.ts'
@@ -11,6 +12,10 @@ export interface PolicyConfig {
   readonly allow: readonly string[]
   readonly deny: readonly string[]
   readonly identities: readonly Identity[]
+  /** What the rules are written in. */
+  readonly language: Generation
+  /** How its identities are answered, where the file says. */
+  readonly generation: Generation | undefined
 }
 
 export interface TlsConfig {
@@ -32,6 +37,8 @@ export interface Config {
     { readonly skipAuth: boolean; readonly timeout: number | undefined }
   >
   readonly policies: readonly PolicyConfig[]
+  /** How callers are answered whose policy does not say. */
+  readonly generation: Generation
   readonly cache: CacheExpiry
   readonly log: { readonly threshold: number; readonly audit: boolean; readonly format: LogFormat }
   /** Names of keys to create if absent. */

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 
 import { ROUTES } from '../api/index.ts'
+import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
 import { ApiKey, type Identity, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
@@ -42,7 +43,8 @@ export class MeaningReader {
         ca: this.#resolve(file.tls.ca),
       },
       api: this.#api(file.api),
-      policies: this.#policies(file.policy, admin),
+      policies: this.#policies(file.policy, admin, file.dialect),
+      generation: file.dialect,
       cache: file.cache.expiry,
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
       keys: this.#keys(file.keys),
@@ -105,13 +107,19 @@ export class MeaningReader {
     return routes
   }
 
-  #policies(file: ConfigFile['policy'], admin: Identity | undefined): PolicyConfig[] {
+  #policies(
+    file: ConfigFile['policy'],
+    admin: Identity | undefined,
+    dialect: Generation,
+  ): PolicyConfig[] {
     const owners = new Map<string, { what: string; path: Path }>()
     if (admin !== undefined) owners.set(admin, { what: 'the admin', path: ['admin', 'identity'] })
     return Object.entries(file).map(([name, policy]) => {
       const { allow, deny, identities } = policy ?? { allow: [], deny: [], identities: [] }
-      this.#checkRules(name, 'allow', allow)
-      this.#checkRules(name, 'deny', deny)
+      const generation = policy?.dialect ?? undefined
+      const language = generation ?? dialect
+      this.#checkRules(name, 'allow', allow, language)
+      this.#checkRules(name, 'deny', deny, language)
       const members: Identity[] = []
       for (const [index, text] of identities.entries()) {
         const path = ['policy', name, 'identities', index]
@@ -128,7 +136,7 @@ export class MeaningReader {
         owners.set(identity, { what: `in the policy '${name}'`, path })
         members.push(identity)
       }
-      return { name, allow, deny, identities: members }
+      return { name, allow, deny, identities: members, language, generation }
     })
   }
 
@@ -151,13 +159,23 @@ export class MeaningReader {
     )
   }
 
-  #checkRules(name: string, field: 'allow' | 'deny', rules: readonly string[]): void {
+  #checkRules(
+    name: string,
+    field: 'allow' | 'deny',
+    rules: readonly string[],
+    language: Generation,
+  ): void {
     for (const [index, rule] of rules.entries()) {
-      if (rule.slice(0, -1).includes('*')) {
+      const path = ['policy', name, field, index]
+      if (language !== 'current' && !isGlob(rule)) {
+        this.#error(path, `not a pattern of ${language}: a [ without ], or a \\ at the end`)
+      } else if (language !== 'current' && readsTwoWays(rule)) {
         this.#warn(
-          ['policy', name, field, index],
-          'a * is a wildcard only at the end; this one is an ordinary character',
+          path,
+          `read as ${language} reads it: a * stands for any text without /; in the dialect current this rule means something else`,
         )
+      } else if (language === 'current' && rule.slice(0, -1).includes('*')) {
+        this.#warn(path, 'a * is a wildcard only at the end; this one is an ordinary character')
       }
     }
   }

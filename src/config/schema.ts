@@ -18,6 +18,8 @@ const only = (value: string, message: string) =>
     v.check((given) => given === value, message),
   )
 
+const generation = v.picklist(['current', 'v0.18', 'v0.7'], 'write current, v0.18 or v0.7')
+
 const none = v.pipe(
   duration,
   v.check((millis) => millis === 0, 'not available in this release; only 0s is accepted'),
@@ -86,9 +88,11 @@ const policy = v.object({
   allow: rules('Paths that may be called: exact, or a prefix if it ends in *.'),
   deny: rules('Paths that must not be called, whatever allow says.'),
   identities: rules('Who has this policy: 64 hex digits each.'),
-  dialect: optional(
-    only('current', 'only the dialect current is available in this release'),
-    'current',
+  dialect: v.pipe(
+    v.nullish(generation),
+    v.description(
+      'Ours: the generation of the API that its rules are written for and its identities are answered in; else the top-level dialect.',
+    ),
   ),
 })
 
@@ -197,8 +201,10 @@ export const schema = v.object({
     v.description('Where the keys are: exactly one.'),
   ),
   dialect: v.pipe(
-    optional(only('current', 'only the dialect current is available in this release'), 'current'),
-    v.description('Ours: the generation of the API; only current in this release.'),
+    optional(generation, 'current'),
+    v.description(
+      'Ours: the generation of the API that clients are answered in: current, v0.18 or v0.7.',
+    ),
   ),
   http: v.pipe(
     optional(only('node', 'only node is available in this release'), 'node'),

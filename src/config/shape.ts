@@ -56,9 +56,11 @@ export class ShapeReader {
     for (const [name, policy] of Object.entries(isMap(tree['policy']) ? tree['policy'] : {})) {
       if (!isMap(policy) || policy['paths'] === undefined) continue
       this.#warn(['policy', name, 'paths'], 'an old spelling; write allow')
-      if (policy['allow'] === undefined || policy['allow'] === null)
+      if (policy['allow'] === undefined || policy['allow'] === null) {
         policy['allow'] = policy['paths']
-      else this.#error(['policy', name, 'paths'], 'stands beside allow, which means the same')
+        // Files with this spelling were written for the patterns of their time.
+        policy['dialect'] ??= 'v0.7'
+      } else this.#error(['policy', name, 'paths'], 'stands beside allow, which means the same')
       delete policy['paths']
     }
   }

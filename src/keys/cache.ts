@@ -69,6 +69,13 @@ export class KeyCache {
     return within(this.#share(name), deadline)
   }
 
+  /** The key if it is cached; that does not count as a use. */
+  peek(name: string): Key | undefined {
+    const entry = this.#entries.get(name)
+    const now = performance.now()
+    return entry && (this.#isFresh(entry, now) || this.#isOffline(now)) ? entry.key : undefined
+  }
+
   /** Forgets a key, also one that is being fetched just now: whoever asks from here on asks the keystore. */
   evict(name: string): void {
     this.#entries.delete(name)

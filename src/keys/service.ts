@@ -46,6 +46,11 @@ export class KeyService {
     return this.cache.get(name, deadline)
   }
 
+  /** The key, without taking a place in the cache. @throws KesError KEY_NOT_FOUND */
+  peek(name: string, deadline: Deadline): Key | Promise<Key> {
+    return this.cache.peek(name) ?? within(this.#fetch(name), deadline)
+  }
+
   /** Makes a new random key. @param by hex identity, or ''. @throws KesError KEY_EXISTS */
   async create(name: string, by: string, deadline: Deadline): Promise<void> {
     const secret = randomBytes(SECRET_SIZE)

@@ -3,9 +3,10 @@
  * protocol's side is in http1.ts and http2.ts.
  */
 
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 
 import type { Call, Reply, ServedRoute } from '../api/route.ts'
+import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
 import type { Follower } from '../telemetry/stream.ts'
@@ -90,6 +91,10 @@ export abstract class Exchange implements Call {
   abstract send(reply: Reply): void
   /** Sends the head of an answer that goes on; `onEnd` when the client has gone. */
   abstract open(reply: Reply, onEnd: () => void): Follower
+  /** Resolves when what was written after `open` has left, or the client has gone. */
+  abstract drained(): Promise<void>
+  /** Breaks an answer off that goes on, so that the client sees that it is not whole. */
+  abstract cut(): void
   /** Calls `take`, `complete` and `abort` as the body comes in. */
   protected abstract startReceiving(): void
 
@@ -102,6 +107,12 @@ export abstract class Exchange implements Call {
     const identity = this.connection.peer?.identity
     if (identity === undefined) throw new KesError('NO_CERTIFICATE')
     return identity
+  }
+
+  get generation(): Generation {
+    const { access, generation } = this.services
+    const identity = this.connection.peer?.identity
+    return (identity && access.policyOf(identity)?.generation) ?? generation
   }
 
   get signal(): AbortSignal {
@@ -179,4 +190,15 @@ export abstract class Exchange implements Call {
       message: `request body is too large: the limit is ${this.#limit} bytes`,
     })
   }
+}
+
+/** Resolves at the first of these events. */
+export function nextOf(emitter: Writable, ...events: readonly string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const seen = (): void => {
+      for (const event of events) emitter.off(event, seen)
+      resolve()
+    }
+    for (const event of events) emitter.on(event, seen)
+  })
 }

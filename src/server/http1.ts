@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import { Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG, nextOf } from './exchange.ts'
 import type { State } from './state.ts'
 
 export class Http1Exchange extends Exchange {
@@ -45,9 +45,9 @@ export class Http1Exchange extends Exchange {
     if (!this.hasWholeBody && !request.complete) this.drop(request, () => request.destroy())
   }
 
-  open({ status, type }: Reply, onEnd: () => void): Follower {
+  open({ status, type, headers }: Reply, onEnd: () => void): Follower {
     const response = this.#response
-    response.writeHead(status, { 'Content-Type': type })
+    response.writeHead(status, { 'Content-Type': type, ...headers })
     response.flushHeaders()
     response.on('close', onEnd)
     return {
@@ -58,6 +58,14 @@ export class Http1Exchange extends Exchange {
         else response.destroy()
       },
     }
+  }
+
+  async drained(): Promise<void> {
+    if (this.#response.writableNeedDrain) await nextOf(this.#response, 'drain', 'close')
+  }
+
+  cut(): void {
+    this.#response.destroy()
   }
 
   protected startReceiving(): void {

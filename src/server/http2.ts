@@ -13,7 +13,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import { Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT } from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT, nextOf } from './exchange.ts'
 import type { State } from './state.ts'
 
 /** As Go's server; clients open another connection beyond it. */
@@ -94,11 +94,11 @@ export class Http2Exchange extends Exchange {
     }
   }
 
-  open({ status, type }: Reply, onEnd: () => void): Follower {
+  open({ status, type, headers }: Reply, onEnd: () => void): Follower {
     const stream = this.#stream
     stream.on('close', onEnd)
     if (stream.destroyed || stream.closed) return { write: () => false, end: onEnd }
-    stream.respond({ ':status': status, 'content-type': type })
+    stream.respond({ ':status': status, 'content-type': type, ...headers })
     stream.resume()
     return {
       write: (line) => stream.write(line) || stream.writableLength < FOLLOWER_BACKLOG,
@@ -107,6 +107,15 @@ export class Http2Exchange extends Exchange {
         else stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
       },
     }
+  }
+
+  async drained(): Promise<void> {
+    const stream = this.#stream
+    if (stream.writableNeedDrain && !stream.destroyed) await nextOf(stream, 'drain', 'close')
+  }
+
+  cut(): void {
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
   }
 
   protected startReceiving(): void {

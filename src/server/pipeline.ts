@@ -6,11 +6,15 @@
 
 import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, redirect } from '../api/router.ts'
+import type { Question } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
 import type { Level } from '../telemetry/log.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
+
+/** Milliseconds that the reader of a listing may take nothing of it. */
+const STALL = 30_000
 
 export class Pipeline {
   readonly #inFlight: InFlight
@@ -62,14 +66,12 @@ export class Pipeline {
     }
     const { served, param } = match
     const { route } = served
-    checkMethod(route, method)
+    if (method !== route.method) checkMethod(route, method, exchange.generation)
     exchange.served = served
     exchange.param = param
     if (!served.skipAuth) {
       const identity = exchange.caller
-      if (route.access === 'permitted') {
-        access.check(identity, judgedPath(route, exchange))
-      }
+      if (route.access === 'permitted') access.check(identity, question(route, exchange))
     }
     this.#inFlight.add(exchange, served.timeout)
     if (route.maxBody === undefined) this.#handle(exchange)
@@ -77,8 +79,9 @@ export class Pipeline {
   }
 
   readonly #handle = (exchange: Exchange): void => {
-    const reply = exchange.served?.route.handle(exchange)
-    if (reply === undefined) throw new Error('bug: a body for a request without a route')
+    const route = exchange.served?.route
+    if (route === undefined) throw new Error('bug: a body for a request without a route')
+    const reply = (route.older === undefined ? route : variant(route, exchange)).handle(exchange)
     if (!(reply instanceof Promise)) return this.#answer(exchange, reply)
     reply.then(
       (done) => this.#attempt(exchange, () => this.#answer(exchange, done)),
@@ -89,6 +92,11 @@ export class Pipeline {
   #fail(exchange: Exchange, thrown: unknown): void {
     if (exchange.isAnswered) return
     const error = KesError.from(thrown)
+    this.#log(exchange, error)
+    this.#answer(exchange, failure(error))
+  }
+
+  #log(exchange: Exchange, error: KesError): void {
     const level: Level = error.status >= 500 ? 'ERROR' : 'WARN'
     exchange.services.log.event(level, describe(error), {
       'req.method': exchange.method,
@@ -99,7 +107,6 @@ export class Pipeline {
       policy: error.detail?.['policy'] ?? undefined,
       hint: error.detail?.['hint'] ?? undefined,
     })
-    this.#answer(exchange, failure(error))
   }
 
   #answer(exchange: Exchange, reply: Reply): void {
@@ -120,10 +127,33 @@ export class Pipeline {
         took,
       })
     }
-    if (reply.stream === undefined) {
+    if (reply.stream !== undefined) this.#follow(exchange, reply)
+    else if (reply.lines !== undefined) void this.#pump(exchange, reply, reply.lines)
+    else {
       exchange.send(reply)
       exchange.connection.release()
-    } else this.#follow(exchange, reply)
+    }
+  }
+
+  /** The answer goes on until there are no more lines, or the client does not take them. */
+  async #pump(exchange: Exchange, reply: Reply, lines: AsyncIterable<string>): Promise<void> {
+    let isGone = false
+    const follower = exchange.open(reply, () => (isGone = true))
+    try {
+      for await (const line of lines) {
+        if (isGone) break
+        follower.write(line)
+        if (!(await inTime(exchange.drained(), STALL))) return exchange.cut()
+      }
+    } catch (thrown) {
+      // The status has left long ago; the last line says what happened instead.
+      const error = KesError.from(thrown)
+      this.#log(exchange, error)
+      follower.write(`{"error":${quote(error.message)}}\n`)
+    } finally {
+      follower.end()
+      exchange.connection.release()
+    }
   }
 
   /** The answer goes on until the client goes away, is too slow, or the server stops. */
@@ -140,10 +170,37 @@ export class Pipeline {
   }
 }
 
-/** The path that policies judge: the route's own, whatever spelling was asked for. */
-function judgedPath({ path, judged }: Route, exchange: Exchange): string {
-  if (exchange.param === '') return path
-  return judged === undefined ? exchange.path : path + judged(exchange.param)
+/** What policies judge: the route's own path, whatever spelling was asked for. */
+function question(route: Route, { path, param }: Exchange): Question {
+  const judged =
+    param === '' ? route.path : route.judged === undefined ? path : route.path + route.judged(param)
+  return {
+    path: judged,
+    twins: route.twins?.(param),
+    administrative: route.administrative,
+  }
+}
+
+/** The handler of the caller's generation. */
+function variant(route: Route, exchange: Exchange): Pick<Route, 'handle'> {
+  const { generation } = exchange
+  if (generation !== 'current') return route.older?.[generation] ?? route
+  const difference = route.older?.['v0.18']
+  const isAsked =
+    difference?.byAccept === true &&
+    /\bapplication\/x-ndjson\b/i.test(exchange.header('accept') ?? '')
+  return isAsked ? difference : route
+}
+
+/** Whether it was done within so many milliseconds. */
+async function inTime(work: Promise<void>, limit: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), limit)
+  })
+  const done = await Promise.race([work.then(() => true), late])
+  clearTimeout(timer)
+  return done
 }
 
 /** A target in absolute form, which a server must take (RFC 9112, 3.2.2), without scheme and authority. */

@@ -83,6 +83,7 @@ export class Server {
         audit: new AuditLog(config.log.audit ? stdout : undefined),
         log,
         routes: servedRoutes(config),
+        generation: config.generation,
       })
       const pipeline = new Pipeline(inFlight)
       const listener = new Listener({ tls, verify: config.tls.auth, state: () => state, pipeline })
@@ -127,7 +128,12 @@ function accessOf({ admin, policies }: Config): Access {
   return new Access({
     admin,
     policies: policies.map(
-      ({ name, allow, deny }) => new Policy(name, { allow, deny }, createdAt, admin ?? ''),
+      ({ name, allow, deny, language, generation }) =>
+        new Policy(
+          name,
+          { allow, deny },
+          { createdAt, createdBy: admin ?? '', language, generation },
+        ),
     ),
     assignments: new Map(
       policies.flatMap(({ name, identities }) =>

@@ -11,7 +11,7 @@ const router = new Router(ROUTES.map((route) => ({ route, skipAuth: false, timeo
 function matched(method: string, path: string): [operation: string, param: string] {
   const match = router.find(path)
   assert.ok(match, `${path} has no route`)
-  checkMethod(match.served.route, method)
+  checkMethod(match.served.route, method, 'current')
   return [match.served.route.operation, match.param]
 }
 

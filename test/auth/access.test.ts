@@ -16,8 +16,7 @@ const [ADMIN, USER, NOBODY] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) a
 const POLICY = new Policy(
   'my-app',
   { allow: ['/v1/key/create/my-*'], deny: ['/v1/key/create/my-own*'] },
-  ZERO_TIME,
-  ADMIN,
+  { createdAt: ZERO_TIME, createdBy: ADMIN },
 )
 
 function access(admin: Identity | undefined = ADMIN): Access {
@@ -27,7 +26,7 @@ function access(admin: Identity | undefined = ADMIN): Access {
 
 function refusal(identity: Identity, path: string): KesError {
   try {
-    access().check(identity, path)
+    access().check(identity, { path })
   } catch (error) {
     if (error instanceof KesError) return error
     throw error
@@ -36,18 +35,18 @@ function refusal(identity: Identity, path: string): KesError {
 }
 
 test('the admin may call everything', () => {
-  access().check(ADMIN, '/v1/key/delete/a')
+  access().check(ADMIN, { path: '/v1/key/delete/a' })
 })
 
 test('without an admin nobody may call everything', () => {
   const { policies, assignments } = { policies: [POLICY], assignments: new Map([[USER, 'my-app']]) }
   const none = new Access({ admin: undefined, policies, assignments, createdAt: ZERO_TIME })
-  assert.throws(() => none.check(ADMIN, '/v1/status'), { code: 'NOT_ALLOWED' })
-  assert.throws(() => none.check('' as Identity, '/v1/status'), { code: 'NOT_ALLOWED' })
+  assert.throws(() => none.check(ADMIN, { path: '/v1/status' }), { code: 'NOT_ALLOWED' })
+  assert.throws(() => none.check('' as Identity, { path: '/v1/status' }), { code: 'NOT_ALLOWED' })
 })
 
 test('a member of a policy may call what it allows', () => {
-  access().check(USER, '/v1/key/create/my-key')
+  access().check(USER, { path: '/v1/key/create/my-key' })
 })
 
 test('a refusal has the Go server’s status and message', () => {

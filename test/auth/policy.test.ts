@@ -3,16 +3,17 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { Glob } from '#src/auth/glob.js'
 import { Policy } from '#src/auth/policy.js'
 import { ZERO_TIME } from '#src/time.js'
 import { RUNS } from '../support/bytes.ts'
 
 function policy(allow: string[], deny: string[] = []): Policy {
-  return new Policy('my-app', { allow, deny }, ZERO_TIME, '')
+  return new Policy('my-app', { allow, deny }, { createdAt: ZERO_TIME, createdBy: '' })
 }
 
 function allows(allow: string[], path: string, deny: string[] = []): boolean {
-  return policy(allow, deny).judge(path).allowed
+  return policy(allow, deny).judge({ path }).allowed
 }
 
 test('an exact rule allows its path', () => {
@@ -75,12 +76,12 @@ test('a policy without rules allows nothing', () => {
 })
 
 test('a verdict names the deny rule', () => {
-  const { rule } = policy(['*'], ['/v1/key/delete/*']).judge('/v1/key/delete/a')
+  const { rule } = policy(['*'], ['/v1/key/delete/*']).judge({ path: '/v1/key/delete/a' })
   assert.equal(rule, '/v1/key/delete/*')
 })
 
 test('a verdict names no rule where none denies', () => {
-  assert.equal(policy([]).judge('/v1/key/delete/a').rule, undefined)
+  assert.equal(policy([]).judge({ path: '/v1/key/delete/a' }).rule, undefined)
 })
 
 test('rules mean what the plainest reading of them says', () => {
@@ -91,12 +92,67 @@ test('rules mean what the plainest reading of them says', () => {
   )
   const matches = (path: string) => (each: string) =>
     each.endsWith('*') ? path.startsWith(each.slice(0, -1)) : path === each
+  const denies = (path: string) => (each: string) =>
+    matches(path)(each) || Glob.parse(each)?.matches(path) === true
   fc.assert(
     fc.property(rules, rules, rule, (allow, deny, parts) => {
       const path = parts.join('')
-      const expected = allow.some(matches(path)) && !deny.some(matches(path))
+      const expected = allow.some(matches(path)) && !deny.some(denies(path))
       assert.equal(allows(allow, path, deny), expected)
     }),
     RUNS,
   )
+})
+
+function older(allow: string[], deny: string[] = []): Policy {
+  const options = { createdAt: ZERO_TIME, createdBy: '', language: 'v0.18' } as const
+  return new Policy('my-app', { allow, deny }, options)
+}
+
+test('in the older languages a star stops at a slash', () => {
+  const policy = older(['/v1/key/*'])
+  assert.equal(policy.judge({ path: '/v1/key/create' }).allowed, true)
+  assert.equal(policy.judge({ path: '/v1/key/create/a' }).allowed, false)
+})
+
+test('in the older languages patterns may have stars and classes anywhere', () => {
+  const policy = older(['/v1/key/*/my-[a-c]*'])
+  assert.equal(policy.judge({ path: '/v1/key/create/my-bucket' }).allowed, true)
+  assert.equal(policy.judge({ path: '/v1/key/create/my-data' }).allowed, false)
+})
+
+test('a denial holds in either reading, whatever language it was written in', () => {
+  for (const rule of ['/v1/key/decrypt/x*', '/v1/key/*/x*', '/v1/key/decrypt/[x-z]1', '/v1/*']) {
+    const path = '/v1/key/decrypt/x1'
+    assert.equal(older(['/v1/key/*/*'], [rule]).judge({ path }).allowed, false, rule)
+    assert.equal(policy(['*'], [rule]).judge({ path }).allowed, false, rule)
+  }
+})
+
+test('what one reading allows the other does not', () => {
+  assert.equal(older(['/v1/*']).judge({ path: '/v1/key/create/a' }).allowed, false)
+  assert.equal(policy(['/v1/key/*/a']).judge({ path: '/v1/key/create/a' }).allowed, false)
+})
+
+test('who is denied a twin of a path is denied the path', () => {
+  const { allowed, rule } = policy(['*'], ['/v1/key/decrypt/x*']).judge({
+    path: '/v1/key/bulk/decrypt/x1',
+    twins: ['/v1/key/decrypt/x1'],
+  })
+  assert.deepEqual([allowed, rule], [false, '/v1/key/decrypt/x*'])
+})
+
+test('an administrative path is opened only by a rule that spells the operation out', () => {
+  const path = '/v1/policy/write/my-app'
+  for (const rule of ['*', '/v1/*', '/v1/policy/*', '/v1/policy/w*', '/v1/policy/write*']) {
+    assert.equal(policy([rule]).judge({ path, administrative: true }).allowed, false, rule)
+    assert.equal(policy([rule]).judge({ path }).allowed, true, rule)
+  }
+  for (const rule of ['/v1/policy/write/*', '/v1/policy/write/my-*', path])
+    assert.equal(policy([rule]).judge({ path, administrative: true }).allowed, true, rule)
+})
+
+test('in the older languages a wildcard opens administrative paths, as it did in their time', () => {
+  const path = '/v1/policy/write/my-app'
+  assert.equal(older(['/v1/policy/*/*']).judge({ path, administrative: true }).allowed, true)
 })

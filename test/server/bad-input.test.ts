@@ -147,6 +147,8 @@ const NO_BYTES = [
 for (const { path, message, fields } of ROUTES) {
   test(`a body that is no JSON object is refused by ${path}`, async () => {
     for (const [index, body] of NOT_JSON.entries()) {
+      // A list of objects is bulk decryption.
+      if (path.includes('/decrypt/') && (body === '[]' || body === '[{}]')) continue
       const http = HTTPS[index % 2] ?? 'h1'
       const answer = await ask(port, admin, 'PUT', path, { http, body })
       assertRefused(answer, 400, message, String(body).slice(0, 40))

@@ -55,9 +55,9 @@ const describeIdentity = route({
     if (identity !== undefined && identity === access.admin) {
       return json(stringify({ policy: '', admin: true, created_at: rfc3339(access.createdAt) }))
     }
-    const policy = identity && access.policyOf(identity)
-    if (policy === undefined) throw new KesError('IDENTITY_NOT_FOUND')
-    return json(stringify({ policy: policy.name, admin: false, ...origin(policy) }))
+    const assignment = identity && access.assignment(identity)
+    if (assignment === undefined) throw new KesError('IDENTITY_NOT_FOUND')
+    return json(stringify({ policy: assignment.policy, admin: false, ...origin(assignment) }))
   },
 })
 
@@ -68,18 +68,13 @@ const describeSelf = route({
   path: '/v1/identity/self/describe',
   access: 'anyone',
   handle(call) {
-    const { access } = call.services
-    const identity = call.caller
-    const admin = identity === access.admin
-    const policy = admin ? undefined : access.policyOf(identity)
+    const { fields, policy } = describeCaller(call)
     return json(
       stringify({
-        identity,
+        identity: call.caller,
         policy: policy?.name ?? '',
-        policy_name: policy?.name ?? '',
-        admin,
-        ...(admin && { created_at: rfc3339(access.createdAt) }),
-        ...(policy !== undefined && { ...origin(policy), ...ruleSets(policy.rules) }),
+        ...fields,
+        ...(policy !== undefined && ruleSets(policy.rules)),
       }),
     )
   },
@@ -108,14 +103,25 @@ export const ACCESS_ROUTES: readonly Route[] = [
   listIdentities,
 ]
 
-function policyNamed(call: Call): Policy {
+export function policyNamed(call: Call): Policy {
   const policy = call.services.access.policy(checkName(call.param, 'policy name'))
   if (policy === undefined) throw new KesError('POLICY_NOT_FOUND')
   return policy
 }
 
-/** When and by whom a policy, and so its assignments, were made. */
-function origin({ createdAt, createdBy }: Policy): object {
+/** What all generations say of who calls. */
+export function describeCaller({ services: { access }, caller }: Call): {
+  readonly fields: object
+  readonly policy: Policy | undefined
+} {
+  const admin = caller === access.admin
+  const policy = admin ? undefined : access.policyOf(caller)
+  const made = admin ? { created_at: rfc3339(access.createdAt) } : policy && origin(policy)
+  return { fields: { policy_name: policy?.name ?? '', admin, ...made }, policy }
+}
+
+/** When and by whom a policy, or an assignment, was made. */
+export function origin({ createdAt, createdBy }: Pick<Policy, 'createdAt' | 'createdBy'>): object {
   return { created_at: rfc3339(createdAt), created_by: createdBy || undefined }
 }
 

@@ -10,6 +10,7 @@ import { Body } from '../body.ts'
 import { type Call, EMPTY, json, JSON_TYPE, type Reply, type Route, route } from '../route.ts'
 
 const MIB = 1_048_576
+const MAX_BULK = 1000
 const NO_BYTES = Buffer.alloc(0)
 const SECRET_HEADERS = { 'cache-control': 'no-store' }
 
@@ -154,6 +155,12 @@ const decryptKey = route({
   maxBody: 2 * MIB,
   handle(call) {
     const name = keyName(call)
+    const list = Body.list(call.body)
+    if (list !== undefined) {
+      // As v0.18's sample posts it. A denial of bulk decryption holds in this spelling, too.
+      call.services.access.checkDenials(call.caller, bulkDecryptKey.path + name)
+      return bulkDecrypt(call, name, list)
+    }
     const body = new Body(call.body)
     const ciphertext = body.bytes('ciphertext')
     const context = body.bytes('context')
@@ -165,6 +172,40 @@ const decryptKey = route({
     })
   },
 })
+
+/** Open up to 1,000 ciphertexts, in order: all or none. `[{"ciphertext","context"?}]` → `[{"plaintext"}]` */
+const bulkDecryptKey = route({
+  operation: 'key:bulk-decrypt',
+  method: 'PUT',
+  path: '/v1/key/bulk/decrypt/',
+  access: 'permitted',
+  twins: (name) => [decryptKey.path + name],
+  maxBody: 2 * MIB,
+  handle: (call) => bulkDecrypt(call, keyName(call), Body.list(call.body)),
+})
+
+function bulkDecrypt(
+  call: Call,
+  name: string,
+  list: readonly Body[] | undefined,
+): Reply | Promise<Reply> {
+  if (list === undefined) throw new KesError('BAD_BODY')
+  if (list.length > MAX_BULK) {
+    throw new KesError('TOO_LARGE', {
+      message: `request body is too large: the limit is ${MAX_BULK} ciphertexts`,
+    })
+  }
+  const sealed = list.map((entry) => [entry.bytes('ciphertext'), entry.bytes('context')] as const)
+  return withKey(call, name, (key) => {
+    const opened = sealed.map(([ciphertext, context]) => {
+      const plaintext = key.decrypt(ciphertext, context)
+      const item = `{"plaintext":"${plaintext.toString('base64')}"}`
+      plaintext.fill(0)
+      return item
+    })
+    return secretJson(`[${opened.join(',')}]`)
+  })
+}
 
 const hmacKey = route({
   operation: 'key:hmac',
@@ -190,6 +231,7 @@ export const KEY_ROUTES: readonly Route[] = [
   generateKey,
   encryptKey,
   decryptKey,
+  bulkDecryptKey,
   hmacKey,
 ]
 

@@ -135,6 +135,21 @@ const followErrors = route({
   handle: ({ services }) => ({ status: 200, type: NDJSON_TYPE, stream: services.log.stream }),
 })
 
+/** Of v0.7; judged by its own path, and denied where today's is. */
+const traceAudit = route({
+  ...followAudit,
+  path: '/v1/log/audit/trace',
+  aliases: [],
+  twins: () => [followAudit.path],
+})
+
+const traceErrors = route({
+  ...followErrors,
+  path: '/v1/log/error/trace',
+  aliases: [],
+  twins: () => [followErrors.path],
+})
+
 export const SYSTEM_ROUTES: readonly Route[] = [
   version,
   ready,
@@ -143,6 +158,8 @@ export const SYSTEM_ROUTES: readonly Route[] = [
   api,
   followAudit,
   followErrors,
+  traceAudit,
+  traceErrors,
 ]
 
 function isUnreachable(error: unknown): boolean {

@@ -1,0 +1,150 @@
+/**
+ * Calls that change who may do what, until the server restarts (kes-dialects.md, "Routes that only old generations
+ * have"). They have two spellings, of v0.18 and of v0.7; whoever is denied one is denied the other.
+ */
+
+import { Policy, type PolicyRules, isGlob } from '../../auth/policy.ts'
+import { parseIdentity } from '../../crypto/identity.ts'
+import { KesError } from '../../errors.ts'
+import { checkName } from '../../names.ts'
+import { now } from '../../time.ts'
+import { Body } from '../body.ts'
+import { type Call, EMPTY, type Reply, type Route, route } from '../route.ts'
+
+const MIB = 1_048_576
+
+/** `{"allow":[…],"deny":[…]}`, `{"allow":{"p":{}},"deny":{"p":{}}}`, or v0.7's `{"paths":[…]}`, which keeps the denials. */
+const writePolicy = route({
+  operation: 'policy:write',
+  method: 'PUT',
+  path: '/v1/policy/write/',
+  access: 'permitted',
+  administrative: true,
+  maxBody: MIB,
+  handle(call) {
+    const name = checkName(call.param, 'policy name')
+    const { access } = call.services
+    const body = new Body(call.body, 'invalid policy request body')
+    const paths = body.optionalNames('paths')
+    const allow = body.optionalNames('allow')
+    const deny = body.optionalNames('deny')
+    if (paths !== undefined && allow !== undefined) {
+      throw new KesError('BAD_BODY', {
+        message: 'paths and allow mean the same: write one of them',
+      })
+    }
+    const kept = paths === undefined ? [] : (access.policy(name)?.rules.deny ?? [])
+    const rules = { allow: paths ?? allow ?? [], deny: deny ?? kept }
+    const language = call.generation
+    if (language !== 'current') checkGlobs(rules)
+    const policy = new Policy(name, rules, { createdAt: now(), createdBy: call.caller, language })
+    access.write(policy, call.caller)
+    return EMPTY
+  },
+})
+
+/** `{"identity"}` */
+const assignPolicy = route({
+  operation: 'policy:assign',
+  method: 'PUT',
+  path: '/v1/policy/assign/',
+  access: 'permitted',
+  administrative: true,
+  twins: (policy) => [`/v1/identity/assign/${policy}`],
+  maxBody: MIB,
+  handle: (call) => assign(call, call.param),
+})
+
+/** v0.7's `…/<policy>/<identity>`, and the v0.18 sample's `…/<policy>` with `{"identity"}`. */
+const assignIdentity = route({
+  operation: 'policy:assign',
+  method: 'PUT',
+  path: '/v1/identity/assign/',
+  access: 'permitted',
+  administrative: true,
+  twins: (param) => [`/v1/policy/assign/${param.split('/', 1)[0]}`],
+  maxBody: MIB,
+  handle(call) {
+    const slash = call.param.indexOf('/')
+    if (slash < 0) return assign(call, call.param)
+    return assign(call, call.param.slice(0, slash), call.param.slice(slash + 1))
+  },
+})
+
+const deletePolicy = route({
+  operation: 'policy:delete',
+  method: 'DELETE',
+  path: '/v1/policy/delete/',
+  access: 'permitted',
+  administrative: true,
+  handle(call) {
+    call.services.access.deletePolicy(checkName(call.param, 'policy name'), call.caller)
+    return EMPTY
+  },
+})
+
+const deleteIdentity = route({
+  operation: 'identity:delete',
+  method: 'DELETE',
+  path: '/v1/identity/delete/',
+  access: 'permitted',
+  administrative: true,
+  twins: (identity) => [`/v1/identity/forget/${identity}`],
+  handle: forget,
+})
+
+const forgetIdentity = route({
+  operation: 'identity:delete',
+  method: 'DELETE',
+  path: '/v1/identity/forget/',
+  access: 'permitted',
+  administrative: true,
+  twins: (identity) => [`/v1/identity/delete/${identity}`],
+  handle: forget,
+})
+
+export const CHANGE_ROUTES: readonly Route[] = [
+  writePolicy,
+  assignPolicy,
+  assignIdentity,
+  deletePolicy,
+  deleteIdentity,
+  forgetIdentity,
+]
+
+/** @param spelled the identity, where it is not in the body */
+function assign(call: Call, policy: string, spelled?: string): Reply {
+  const { access } = call.services
+  checkName(policy, 'policy name')
+  const text = spelled ?? new Body(call.body).optionalString('identity') ?? ''
+  const identity = parseIdentity(text)
+  if (identity === undefined) {
+    const message = 'the identity to assign must be 64 lower-case hex digits'
+    throw new KesError('BAD_ASSIGNMENT', { message })
+  }
+  // A rule of v0.7 may name the identity, which v0.18 has in the body.
+  access.checkDenials(call.caller, `/v1/identity/assign/${policy}/${identity}`)
+  access.assign(identity, policy, call.caller)
+  return EMPTY
+}
+
+function forget(call: Call): Reply {
+  const identity = parseIdentity(checkName(call.param, 'identity'))
+  if (identity === undefined) throw new KesError('IDENTITY_NOT_FOUND')
+  call.services.access.forget(identity)
+  return EMPTY
+}
+
+/** In the older languages a malformed rule would match nothing, and a denial would be lost. */
+function checkGlobs({ allow, deny }: PolicyRules): void {
+  for (const [field, rules] of [
+    ['allow', allow],
+    ['deny', deny],
+  ] as const) {
+    const index = rules.findIndex((rule) => !isGlob(rule))
+    if (index < 0) continue
+    throw new KesError('BAD_BODY', {
+      message: `invalid policy: ${field}[${index}] is no valid pattern`,
+    })
+  }
+}
