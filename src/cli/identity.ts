@@ -3,73 +3,76 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { createInterface } from 'node:readline/promises'
-import { Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 
 import { newCertificate } from '../crypto/certificate.ts'
 import { readCertificate } from '../crypto/der.ts'
 import { ApiKey, identityOf } from '../crypto/identity.ts'
-import { CommandError } from './command.ts'
+import { parseDuration } from '../fields.ts'
+import { CommandError, UsageError } from './command.ts'
+import { type OutputOptions, print, printJson } from './output.ts'
+import { asking, canAsk } from './prompt.ts'
 
-interface NewOptions {
+interface NewOptions extends OutputOptions {
   readonly key?: string
   readonly cert?: string
   readonly ip?: readonly string[]
   readonly dns?: readonly string[]
-  /** Milliseconds. */
-  readonly expiry?: number
+  readonly expiry?: string
   readonly encrypt?: boolean
   readonly force?: boolean
-  readonly json?: boolean
 }
 
-const DEFAULT_EXPIRY = 720 * 3_600_000
-
-export async function newIdentity(subject: string | undefined, options: NewOptions): Promise<void> {
-  if (options.key === undefined && options.cert === undefined) {
-    const flag = (['encrypt', 'force'] as const).find((name) => options[name] === true)
-    if (subject !== undefined || flag !== undefined || options.ip?.length || options.dns?.length) {
-      throw new CommandError('these options are for certificates: add --key FILE --cert FILE')
+/** `kes identity new`. */
+export async function create(subject: string | undefined, options: NewOptions): Promise<void> {
+  const { key, cert, ip = [], dns = [], expiry = '720h', json } = options
+  if (key === undefined && cert === undefined) {
+    const flag = (['encrypt', 'force', 'ip', 'dns', 'expiry'] as const).find(
+      (name) => options[name] !== undefined,
+    )
+    if (subject !== undefined || flag !== undefined) {
+      throw new UsageError(
+        `${flag === undefined ? 'a subject' : `--${flag}`} is for certificates: add --key FILE --cert FILE`,
+      )
     }
-    return printApiKey(options.json === true)
+    return printApiKey(json === true)
   }
-  if (options.key === undefined || options.cert === undefined) {
-    throw new CommandError(
+  if (key === undefined || cert === undefined) {
+    throw new UsageError(
       '--key and --cert belong together: one for the private key, one for its certificate',
     )
   }
-  for (const address of options.ip ?? []) {
-    if (isIP(address) === 0)
-      throw new CommandError(`--ip: '${address}' is not an IP address; a host name goes with --dns`)
-  }
-  const pair = await newCertificate({
-    subject: subject ?? '',
-    ip: options.ip ?? [],
-    dns: options.dns ?? [],
-    lifetime: options.expiry ?? DEFAULT_EXPIRY,
-  })
+  const wrong = ip.find((address) => isIP(address) === 0)
+  if (wrong !== undefined)
+    throw new UsageError(`--ip: '${wrong}' is not an IP address; a host name goes with --dns`)
+  const lifetime = parseDuration(expiry)
+  if (lifetime === undefined || lifetime === 0)
+    throw new UsageError(`--expiry: '${expiry}' is not a duration such as 720h`)
+  clearWay([key, cert], options.force === true)
+  const pair = await newCertificate({ subject: subject ?? '', ip, dns, lifetime })
   const privateKey =
-    options.encrypt === true ? encrypt(pair.privateKey, await askPassword()) : pair.privateKey
-  clearWay([options.key, options.cert], options.force === true)
-  write(options.key, privateKey, 0o600)
-  write(options.cert, pair.certificate, 0o644)
+    options.encrypt === true ? encrypt(pair.privateKey, await newPassword()) : pair.privateKey
+  makeWay([key, cert])
+  write(key, privateKey, 0o600)
+  write(cert, pair.certificate, 0o644)
   const identity = certificateIdentity(pair.certificate)
-  if (options.json === true)
-    return print(JSON.stringify({ identity, key: options.key, cert: options.cert }))
-  print(`Private key:  ${options.key}\nCertificate:  ${options.cert}\nIdentity:     ${identity}`)
+  if (json === true) return printJson({ identity, key, cert })
+  print(`Private key:  ${key}\nCertificate:  ${cert}\nIdentity:     ${identity}`)
 }
 
-export async function identityOfThing(
-  what: string,
-  options: { readonly json?: boolean },
-): Promise<void> {
-  const identity = ApiKey.parse(what)?.identity ?? fileIdentity(what)
-  print(options.json === true ? JSON.stringify({ identity }) : identity)
+/** `kes identity of`. */
+export async function of(what: string, options: OutputOptions): Promise<void> {
+  const given = what === '-' ? (await text(process.stdin)).trim() : what
+  const identity =
+    ApiKey.parse(given)?.identity ??
+    (given.startsWith('-----BEGIN') ? certificateIdentity(given) : fileIdentity(given))
+  if (options.json === true) printJson({ identity })
+  else print(identity)
 }
 
 function printApiKey(json: boolean): void {
   const apiKey = ApiKey.generate()
-  if (json) return print(JSON.stringify({ api_key: apiKey.reveal(), identity: apiKey.identity }))
+  if (json) return printJson({ api_key: apiKey.reveal(), identity: apiKey.identity })
   print(`Your API key:
 
    ${apiKey.reveal()}
@@ -107,12 +110,15 @@ function certificateIdentity(pem: string, path = 'the certificate'): string {
   }
 }
 
-/** Before anything is written: one file without the other would be worse than none. */
+/** Before anything is written or asked: one file without the other would be worse than none. */
 function clearWay(paths: readonly string[], force: boolean): void {
   const taken = paths.find((path) => existsSync(path))
-  if (taken === undefined) return
-  if (!force) throw new CommandError(`'${taken}' exists; replace it with --force`)
-  // Not written over: an old file would keep its permissions.
+  if (taken !== undefined && !force)
+    throw new CommandError(`'${taken}' exists; replace it with --force`)
+}
+
+/** Not written over: an old file would keep its permissions. */
+function makeWay(paths: readonly string[]): void {
   for (const path of paths) rmSync(path, { force: true })
 }
 
@@ -129,25 +135,17 @@ function encrypt(pem: string, passphrase: string): string {
   return createPrivateKey(pem).export(options).toString()
 }
 
-/** From the terminal, unseen; without one, from KES_CLIENT_KEY_PASSWORD. */
-async function askPassword(): Promise<string> {
-  const given = process.env['KES_CLIENT_KEY_PASSWORD']
-  if (given !== undefined && given !== '') return given
-  if (!process.stdin.isTTY)
-    throw new CommandError('no terminal to ask for the password: set KES_CLIENT_KEY_PASSWORD')
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const prompt = createInterface({ input: process.stdin, output: silent, terminal: true })
-  process.stderr.write('Password for the private key: ')
-  const password = await prompt.question('')
-  process.stderr.write('\nOnce more: ')
-  const again = await prompt.question('')
-  process.stderr.write('\n')
-  prompt.close()
-  if (password === '' || password !== again)
-    throw new CommandError('the passwords are empty or differ; nothing was written')
-  return password
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+/** From KES_CLIENT_KEY_PASSWORD; without it, from the terminal. */
+async function newPassword(): Promise<string> {
+  const { KES_CLIENT_KEY_PASSWORD: given = '' } = process.env
+  if (given !== '') return given
+  if (!canAsk())
+    throw new UsageError('no terminal to ask for the password: set KES_CLIENT_KEY_PASSWORD')
+  return asking(async (ask) => {
+    const password = await ask.password('Password for the private key')
+    const again = await ask.password('Once more')
+    if (password === '' || password !== again)
+      throw new CommandError('the passwords are empty or differ; nothing was written')
+    return password
+  })
 }

@@ -13,7 +13,8 @@ import { KeyStoreError } from '../keystore/keystore.ts'
 import { Server } from '../server/server.ts'
 import { TlsFileError } from '../server/tls.ts'
 import { VERSION } from '../version.ts'
-import { CommandError } from './command.ts'
+import { CommandError, UsageError } from './command.ts'
+import { say } from './output.ts'
 
 interface ServerOptions {
   readonly config?: string
@@ -51,7 +52,7 @@ export async function serve(options: ServerOptions): Promise<void> {
 
 function load({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Loaded {
   if (path === undefined) {
-    throw new CommandError('no config: pass --config FILE, or try out a server with --dev')
+    throw new UsageError('no config: pass --config FILE, or try out a server with --dev')
   }
   return checked(() => loadConfigFile(path, loadOptions({ addr, key, cert, auth, lenient })))
 }
@@ -102,7 +103,7 @@ async function start(config: Config): Promise<Server> {
 /** A server for trying out: nothing of it is kept. */
 async function devConfig(options: ServerOptions): Promise<Prepared> {
   if (options.config !== undefined)
-    throw new CommandError('--dev needs no config: leave --config out')
+    throw new UsageError('--dev needs no config: leave --config out')
   const admin = ApiKey.generate()
   const directory = mkdtempSync(join(tmpdir(), 'kes-dev-'))
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
@@ -202,8 +203,4 @@ async function stopSignal(): Promise<void> {
     }
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
   })
-}
-
-function say(text: string): void {
-  process.stderr.write(`${text}\n`)
 }

@@ -348,7 +348,7 @@ test('a missing config file ends the start with its name', async (t) => {
 
 test('a server without a config says what to pass', async (t) => {
   const { code, stderr } = await kes(t, ['server'])
-  assert.equal(code, 1)
+  assert.equal(code, 2)
   assert.match(stderr, /^Error: .*--config.*--dev/)
 })
 
@@ -590,7 +590,7 @@ test('--encrypt without a terminal says where to put the password', async (t) =>
     cwd: tempDir(t),
     env: { KES_CLIENT_KEY_PASSWORD: '' },
   })
-  assert.equal(code, 1)
+  assert.equal(code, 2)
   assert.match(stderr, /^Error: .*KES_CLIENT_KEY_PASSWORD/)
 })
 

@@ -1,0 +1,46 @@
+/** What a command writes: results to standard output, everything else to standard error. */
+
+/** What `OUTPUT` (options.ts) gives to every command. */
+export interface OutputOptions {
+  readonly json?: boolean
+  readonly color?: 'auto' | 'never' | 'always'
+}
+
+let isGuarded = false
+
+/** One result, with a line break behind it. */
+export function print(text: string): void {
+  if (!isGuarded) {
+    isGuarded = true
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      // The reader has seen enough (`kes key ls | head -1`).
+      process.exit()
+    })
+  }
+  process.stdout.write(`${text}\n`)
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value))
+}
+
+/** A message for the person at the terminal. */
+export function say(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+
+export type Paint = (style: keyof typeof STYLES, text: string) => string
+
+/** Colors for one stream; the text itself where there are to be none. */
+export function painter(
+  { color = 'auto' }: OutputOptions,
+  stream: NodeJS.WriteStream = process.stdout,
+): Paint {
+  const { NO_COLOR = '', TERM } = process.env
+  const isWanted =
+    color === 'auto' ? stream.isTTY && NO_COLOR === '' && TERM !== 'dumb' : color === 'always'
+  return isWanted ? (style, text) => `\u001b[${STYLES[style]}m${text}\u001b[0m` : (_, text) => text
+}

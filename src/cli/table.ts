@@ -1,0 +1,17 @@
+/** Every command, in the order of the help. */
+
+import type { CommandSpec } from './command.ts'
+import { IDENTITY_COMMANDS } from './table/identity.ts'
+import { SERVER_COMMANDS } from './table/server.ts'
+
+export const COMMANDS: readonly CommandSpec[] = [...SERVER_COMMANDS, ...IDENTITY_COMMANDS]
+
+/** What the commands of two words have in common, by their first word. */
+export const GROUPS: Readonly<Record<string, string>> = {
+  identity: 'Make and look at identities.',
+}
+
+/** Other words for the first words of a command line. They are not in the help. */
+export const ALIASES: Readonly<Record<string, string>> = {
+  'tool identity': 'identity',
+}
