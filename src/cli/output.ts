@@ -8,8 +8,8 @@ export interface OutputOptions {
 
 let isGuarded = false
 
-/** One result, with a line break behind it. */
-export function print(text: string): void {
+/** Text as it is to standard output. */
+export function write(text: string): void {
   if (!isGuarded) {
     isGuarded = true
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -18,7 +18,12 @@ export function print(text: string): void {
       process.exit()
     })
   }
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(text)
+}
+
+/** One result, with a line break behind it. */
+export function print(text: string): void {
+  write(`${text}\n`)
 }
 
 export function printJson(value: unknown): void {

@@ -1,11 +1,11 @@
 /** From the command table to commander, and from a command line to its exit code. */
 
-import { Command, CommanderError, Option } from 'commander'
+import { Argument, Command, CommanderError, Option } from 'commander'
 
 import { COMMIT, VERSION } from '../version.ts'
 import { CommandError, type CommandSpec, type OptionSpec, UsageError } from './command.ts'
 import { ENVIRONMENT } from './options.ts'
-import { say } from './output.ts'
+import { say, write } from './output.ts'
 import { ALIASES, COMMANDS, GROUPS } from './table.ts'
 
 const FAILED = 1
@@ -72,7 +72,11 @@ function command(word: string, spec: CommandSpec): Command {
     .summary(summary)
     .description(detail === undefined ? summary : `${summary}\n\n${detail}`)
     .addHelpText('after', `\nExamples:\n${examples.map((line) => `  ${line}`).join('\n')}`)
-  for (const { name, help } of args) made.argument(name, help)
+  for (const { name, help, choices } of args) {
+    const argument = new Argument(name, help)
+    if (choices !== undefined) argument.choices(choices)
+    made.addArgument(argument)
+  }
   for (const option of options) made.addOption(parser(option))
   return made.action(() => spec.run(made.args, made.opts()))
 }
@@ -84,10 +88,14 @@ function basic(word: string, parents = ''): Command {
     .exitOverride()
     .helpOption('-h, --help', 'show this help')
     .helpCommand(false)
-    .configureHelp({ optionDescription: ({ description }) => description })
+    .configureHelp({
+      argumentDescription: ({ description }) => description,
+      optionDescription: ({ description }) => description,
+    })
     .showHelpAfterError(`See '${name} --help'.`)
     .configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, 'Error: ')),
+      writeOut: write,
+      outputError: (text, out) => out(text.replace(/^error: /, 'Error: ')),
     })
 }
 

@@ -8,10 +8,12 @@ export const COMMANDS: readonly CommandSpec[] = [...SERVER_COMMANDS, ...IDENTITY
 
 /** What the commands of two words have in common, by their first word. */
 export const GROUPS: Readonly<Record<string, string>> = {
+  config: 'Look at config files.',
   identity: 'Make and look at identities.',
 }
 
 /** Other words for the first words of a command line. They are not in the help. */
 export const ALIASES: Readonly<Record<string, string>> = {
   'tool identity': 'identity',
+  '--auto-completion': 'completion',
 }

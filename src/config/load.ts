@@ -7,6 +7,8 @@ import { MeaningReader } from './meaning.ts'
 import { ShapeReader } from './shape.ts'
 import { type Finding, YamlFile } from './yaml.ts'
 
+export type { Finding } from './yaml.ts'
+
 export interface Loaded {
   readonly config: Config
   readonly warnings: readonly string[]
@@ -25,28 +27,49 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function loadConfigFile(path: string, options: LoadOptions = {}): Loaded {
+  return checked(path, inspectConfigFile(path, options))
+}
+
+/** @param path for messages, and for files that are named relative to it. @throws ConfigError */
+export function loadConfig(text: string, path: string, options: LoadOptions = {}): Loaded {
+  return checked(path, inspect(text, path, options))
+}
+
+export interface Inspected {
+  /** Undefined when there are errors among the findings. */
+  readonly config: Config | undefined
+  /** In the order of the file. */
+  readonly findings: readonly Finding[]
+}
+
+/** Everything that is to be said about a file. @throws ConfigError when it cannot be read */
+export function inspectConfigFile(path: string, options: LoadOptions = {}): Inspected {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     throw new ConfigError([`${path}: cannot be read: ${(error as Error).message}`])
   }
-  return loadConfig(text, path, options)
+  return inspect(text, path, options)
 }
 
-/** @param path for messages, and for files that are named relative to it. @throws ConfigError */
-export function loadConfig(text: string, path: string, options: LoadOptions = {}): Loaded {
+/** `file:line:column: field: message` */
+export function describe(path: string, { line, column, field, message }: Finding): string {
+  return `${path}:${line}:${column}: ${field && `${field}: `}${message}`
+}
+
+function inspect(text: string, path: string, options: LoadOptions): Inspected {
   const file = new YamlFile(text, options.env ?? process.env)
   const config = read(file, path, options)
-  const order = (a: Finding, b: Finding): number => a.line - b.line || a.column - b.column
+  const findings = file.findings.sort((a, b) => a.line - b.line || a.column - b.column)
+  return { config, findings }
+}
+
+function checked(path: string, { config, findings }: Inspected): Loaded {
   const lines = (severity: Finding['severity']): string[] =>
-    file.findings
+    findings
       .filter((finding) => finding.severity === severity)
-      .sort(order)
-      .map(
-        ({ line, column, field, message }) =>
-          `${path}:${line}:${column}: ${field && `${field}: `}${message}`,
-      )
+      .map((finding) => describe(path, finding))
   const errors = lines('error')
   if (errors.length > 0 || config === undefined) throw new ConfigError(errors)
   return { config, warnings: lines('warning') }

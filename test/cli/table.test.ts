@@ -37,7 +37,7 @@ for (const { name, summary, options, examples } of COMMANDS) {
   test(`kes ${name}: the examples are of this command, with options that it has`, () => {
     const known = new Set(options.map(longName))
     for (const example of examples) {
-      const own = example.split(' | ').find((part) => part.startsWith(`kes ${name}`))
+      const [, own] = new RegExp(`\\bkes ${name}\\b([^|)]*)`).exec(example) ?? []
       assert.ok(own !== undefined, example)
       for (const [, flag = ''] of own.matchAll(/ --([a-z-]+)/g)) assert.ok(known.has(flag), example)
     }

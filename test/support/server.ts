@@ -63,6 +63,8 @@ export interface TestServerOptions {
   readonly tls?: string
   /** PEM of CAs, written to a file for `tls.ca`. */
   readonly ca?: string
+  /** Identity of the admin, instead of the cast's. */
+  readonly admin?: string
   /** Instead of the configured keystore. */
   readonly store?: KeyStore
   /** A free one by default. */
@@ -84,7 +86,7 @@ export async function startServer(t: Owner, options: TestServerOptions = {}): Pr
   const extra = options.config ?? ''
   const text = `
 address: 127.0.0.1:${options.port ?? 0}
-admin: { identity: ${cast.admin.identity} }
+admin: { identity: ${options.admin ?? cast.admin.identity} }
 tls:
   key: ${files.key}
   cert: ${files.cert}

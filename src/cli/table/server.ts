@@ -1,6 +1,12 @@
-/** The commands that run a server and prepare one. */
+/** The commands that need no server: those that run one, prepare one, or serve the command itself. */
 
-import type { CommandSpec } from '../command.ts'
+import type { CommandSpec, OptionSpec } from '../command.ts'
+import { OUTPUT } from '../options.ts'
+
+const LENIENT: OptionSpec = {
+  flags: '--lenient',
+  help: 'unknown fields of the config file are warnings, not errors',
+}
 
 export const SERVER_COMMANDS: readonly CommandSpec[] = [
   {
@@ -30,10 +36,7 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
         flags: '--dev',
         help: 'for trying out: keys in memory, a fresh certificate and a fresh API key',
       },
-      {
-        flags: '--lenient',
-        help: 'unknown fields of the config file are warnings, not errors',
-      },
+      LENIENT,
     ],
     examples: [
       'kes server --dev',
@@ -41,5 +44,41 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
       'kes server --config config.yml --addr :7373 --key server.key --cert server.cert --auth on',
     ],
     run: async (_, options) => (await import('../server.ts')).serve(options),
+  },
+  {
+    name: 'config check',
+    summary: 'Check a config file.',
+    detail:
+      'What is wrong goes to standard error, each finding with line and column; with --json it goes to standard ' +
+      'output. The exit code is 1 if there is an error; warnings do not count.',
+    args: [{ name: '<file>', help: 'path of the config file', completes: 'file' }],
+    options: [LENIENT, ...OUTPUT],
+    examples: ['kes config check /etc/kes/config.yml', 'kes config check --json config.yml'],
+    run: async ([file = ''], options) => (await import('../config.ts')).check(file, options),
+  },
+  {
+    name: 'completion',
+    summary: 'Print a script that completes commands and options in a shell.',
+    args: [
+      {
+        name: '[shell]',
+        help: 'bash, zsh or fish; that of $SHELL if left out',
+        choices: ['bash', 'zsh', 'fish'],
+      },
+    ],
+    options: [],
+    examples: [
+      'source <(kes completion bash)',
+      'kes completion zsh > "${fpath[1]}/_kes"',
+      'kes completion fish > ~/.config/fish/completions/kes.fish',
+    ],
+    run: async ([shell]) => (await import('../completion.ts')).complete(shell),
+  },
+  {
+    name: 'update',
+    summary: 'Say how to update kes.',
+    options: OUTPUT,
+    examples: ['kes update'],
+    run: async (_, options) => (await import('../update.ts')).update(options),
   },
 ]

@@ -1,0 +1,109 @@
+/** `kes completion`: the scripts, run by the shells that they are for. */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+
+import { kes } from '../support/process.ts'
+import { tempDir } from '../support/server.ts'
+import { findTool, without } from '../support/tools.ts'
+
+/** What the shell offers behind each of these lines, in a directory with a `config.yml`. */
+const LINES: readonly (readonly [line: string, offers: readonly string[]])[] = [
+  ['kes up', ['update']],
+  ['kes identity ', ['new', 'of']],
+  ['kes config c', ['check']],
+  ['kes identity new --e', ['--encrypt', '--expiry']],
+  ['kes identity new --expiry 1h --enc', ['--encrypt']],
+  ['kes config check --color ', ['always', 'auto', 'never']],
+  ['kes server --auth o', ['off', 'on']],
+  ['kes completion ', ['bash', 'fish', 'zsh']],
+  ['kes config check conf', ['config.yml']],
+  ['kes server --lenient --config conf', ['config.yml']],
+  ['kes update conf', []],
+  ['kes identity new --expiry conf', []],
+]
+
+async function script(t: TestContext, shell: string): Promise<{ path: string; cwd: string }> {
+  const cwd = tempDir(t)
+  writeFileSync(join(cwd, 'config.yml'), '')
+  const path = join(tempDir(t), 'script')
+  writeFileSync(path, (await kes(t, ['completion', shell])).stdout)
+  return { path, cwd }
+}
+
+test('the script for bash completes', { skip: without('bash') }, async (t) => {
+  const { path, cwd } = await script(t, 'bash')
+  for (const [line, offers] of LINES) {
+    const program = `source "$1"; shift
+      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _kes
+      printf '%s\\n' "\${COMPREPLY[@]}"`
+    // A list of words as bash itself makes it: the last one may be empty.
+    const args = ['--norc', '-c', program, 'bash', path, ...line.split(' ')]
+    const seen = execFileSync(findTool('bash') ?? '', args, { cwd, encoding: 'utf8' })
+    assert.deepEqual(seen.split('\n').filter(Boolean).sort(), [...offers].sort(), line)
+  }
+})
+
+test(
+  'the script for bash completes behind an equals sign, too',
+  { skip: without('bash') },
+  async (t) => {
+    const { path } = await script(t, 'bash')
+    // bash parts words at '='.
+    for (const words of ['kes update --color = n', 'kes update --color =']) {
+      const program = `source "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _kes
+      printf '%s\\n' "\${COMPREPLY[*]}"`
+      const args = ['--norc', '-c', program, 'bash', path, ...words.split(' ')]
+      const seen = execFileSync(findTool('bash') ?? '', args, { encoding: 'utf8' })
+      assert.equal(seen.trim(), words.endsWith('n') ? 'never' : 'auto never always')
+    }
+  },
+)
+
+test('the script for fish completes', { skip: without('fish') }, async (t) => {
+  const { path, cwd } = await script(t, 'fish')
+  for (const [line, offers] of LINES) {
+    const args = ['--no-config', '-c', 'source $argv[1]; complete -C $argv[2]', path, line]
+    const env = { ...process.env, HOME: cwd }
+    const seen = execFileSync(findTool('fish') ?? '', args, { cwd, env, encoding: 'utf8' })
+    const words = seen
+      .split('\n')
+      .filter(Boolean)
+      .map((offer) => offer.split('\t')[0] ?? '')
+    assert.deepEqual(words.sort(), [...offers].sort(), line)
+  }
+})
+
+/** zsh completes in a terminal only: this one is zsh's own, and Tab lists. */
+const ZSH = `
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "PROMPT= ; autoload -Uz compinit; compinit -u -D; source $1; bindkey '^I' list-choices; print REA''DY"
+local line
+while zpty -r z line; do [[ $line == *READY* ]] && break; done
+zpty -w -n z "$2"$'\\t\\C-u'"print DO''NE"$'\\n'
+while zpty -r z line; do print -rn -- "$line"; [[ $line == *DONE* ]] && break; done
+zpty -d z
+`
+
+test('the script for zsh completes', { skip: without('zsh') }, async (t) => {
+  const { path, cwd } = await script(t, 'zsh')
+  const program = join(tempDir(t), 'complete.zsh')
+  writeFileSync(program, ZSH)
+  for (const [line, offers] of LINES) {
+    const env = { ...process.env, HOME: cwd, TERM: 'dumb' }
+    const args = ['-f', program, path, line]
+    const seen = execFileSync(findTool('zsh') ?? '', args, {
+      cwd,
+      env,
+      encoding: 'utf8',
+      timeout: 20_000,
+    })
+    const shown = seen.slice(seen.indexOf(line) + line.length, seen.lastIndexOf(line))
+    const words = shown.split(/[\r\n]+/).flatMap((row) => row.replace(/ +-- .*/, '').split(/ {2,}/))
+    assert.deepEqual(words.filter(Boolean).sort(), [...offers].sort(), line)
+  }
+})
