@@ -1,7 +1,7 @@
 /** `kes identity new` and `kes identity of`. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { text } from 'node:stream/consumers'
 
@@ -10,6 +10,7 @@ import { readCertificate } from '../crypto/der.ts'
 import { ApiKey, identityOf } from '../crypto/identity.ts'
 import { parseDuration } from '../fields.ts'
 import { CommandError, UsageError } from './command.ts'
+import { taken, writeNew } from './files.ts'
 import { type OutputOptions, print, printJson } from './output.ts'
 import { asking, canAsk } from './prompt.ts'
 
@@ -48,13 +49,18 @@ export async function create(subject: string | undefined, options: NewOptions): 
   const lifetime = parseDuration(expiry)
   if (lifetime === undefined || lifetime === 0)
     throw new UsageError(`--expiry: '${expiry}' is not a duration such as 720h`)
-  clearWay([key, cert], options.force === true)
+  const old = taken([key, cert])
+  if (old !== undefined && options.force !== true)
+    throw new CommandError(`'${old}' exists; replace it with --force`)
   const pair = await newCertificate({ subject: subject ?? '', ip, dns, lifetime })
   const privateKey =
     options.encrypt === true ? encrypt(pair.privateKey, await newPassword()) : pair.privateKey
-  makeWay([key, cert])
-  write(key, privateKey, 0o600)
-  write(cert, pair.certificate, 0o644)
+  // Not written over: an old file would keep its permissions.
+  for (const path of [key, cert]) rmSync(path, { force: true })
+  writeNew([
+    { path: key, text: privateKey, mode: 0o600 },
+    { path: cert, text: pair.certificate, mode: 0o644 },
+  ])
   const identity = certificateIdentity(pair.certificate)
   if (json === true) return printJson({ identity, key, cert })
   print(`Private key:  ${key}\nCertificate:  ${cert}\nIdentity:     ${identity}`)
@@ -107,26 +113,6 @@ function certificateIdentity(pem: string, path = 'the certificate'): string {
     return identityOf(readCertificate(new X509Certificate(pem).raw).publicKey)
   } catch {
     throw new CommandError(`'${path}' has no PEM certificate`)
-  }
-}
-
-/** Before anything is written or asked: one file without the other would be worse than none. */
-function clearWay(paths: readonly string[], force: boolean): void {
-  const taken = paths.find((path) => existsSync(path))
-  if (taken !== undefined && !force)
-    throw new CommandError(`'${taken}' exists; replace it with --force`)
-}
-
-/** Not written over: an old file would keep its permissions. */
-function makeWay(paths: readonly string[]): void {
-  for (const path of paths) rmSync(path, { force: true })
-}
-
-function write(path: string, text: string, mode: number): void {
-  try {
-    writeFileSync(path, text, { mode, flag: 'wx' })
-  } catch (error) {
-    throw new CommandError(`'${path}' cannot be written: ${(error as Error).message}`)
   }
 }
 

@@ -1,7 +1,7 @@
 /** `kes server`: runs until SIGTERM or SIGINT. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { hostname, type NetworkInterfaceInfo, networkInterfaces, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Config, LoadOptions } from '../config/config.ts'
@@ -14,6 +14,7 @@ import { Server } from '../server/server.ts'
 import { TlsFileError } from '../server/tls.ts'
 import { VERSION } from '../version.ts'
 import { CommandError, UsageError } from './command.ts'
+import { hostNames, interfaces, isLinkLocal } from './host.ts'
 import { say } from './output.ts'
 
 interface ServerOptions {
@@ -110,14 +111,7 @@ async function devConfig(options: ServerOptions): Promise<Prepared> {
   const files = { key: join(directory, 'server.key'), cert: join(directory, 'server.cert') }
   const pair = await newCertificate({
     subject: 'localhost',
-    dns: ['localhost', hostname()],
-    ip: [
-      '127.0.0.1',
-      '::1',
-      ...interfaces()
-        .filter(({ internal }) => !internal)
-        .map(({ address }) => address),
-    ],
+    ...hostNames(),
     lifetime: DEV_LIFETIME,
   })
   writeFileSync(files.key, pair.privateKey, { mode: 0o600 })
@@ -174,14 +168,10 @@ function endpoints({ address: { address, port } }: Server): string[] {
     address === '::' || address === '0.0.0.0'
       ? interfaces()
           .filter(({ family }) => family === 'IPv4' || address === '::')
-          .filter(({ address: ip }) => !ip.startsWith('fe80:'))
+          .filter(({ address: ip }) => !isLinkLocal(ip))
           .map(({ address: ip }) => ip)
       : [address]
   return hosts.map((host) => `https://${host.includes(':') ? `[${host}]` : host}:${port}`)
-}
-
-function interfaces(): NetworkInterfaceInfo[] {
-  return Object.values(networkInterfaces()).flatMap((list) => list ?? [])
 }
 
 function levelName(threshold: number): string {

@@ -109,7 +109,11 @@ function compare(
       ? '(?:.*\\n)*?'
       : `${line.replace(/<<(?:(\w+)=)?([$\w-]+)>>|[^<]+|</g, (text, name, kind) => {
           if (kind === undefined) return escape(text)
-          if (kind.startsWith('$')) return escape(env[kind.slice(1)] ?? assert.fail(`no ${kind}`))
+          if (kind.startsWith('$')) {
+            const at = names.indexOf(kind.slice(1))
+            if (at >= 0) return `\\${at + 1}(?!\\d)`
+            return escape(env[kind.slice(1)] ?? assert.fail(`no ${kind}`))
+          }
           if (name !== undefined) names.push(name)
           const regex = KINDS[kind] ?? assert.fail(`no kind <<${kind}>>`)
           return name === undefined ? regex : `(${regex})`

@@ -1,6 +1,7 @@
 /** The script of `kes completion zsh`. */
 
 import { longName, type ArgumentSpec, type CommandSpec, type OptionSpec } from '../command.ts'
+import { quote } from '../shell.ts'
 import { COMMANDS, GROUPS } from '../table.ts'
 import {
   firstWords,
@@ -80,8 +81,4 @@ function zshCommand(command: CommandSpec): string {
 function zshValue({ choices, completes }: ArgumentSpec | OptionSpec): string {
   if (choices !== undefined) return `(${choices.join(' ')})`
   return completes === undefined ? ' ' : completes === 'file' ? '_files' : '_files -/'
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`
 }

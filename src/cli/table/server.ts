@@ -46,6 +46,38 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
     run: async (_, options) => (await import('../server.ts')).serve(options),
   },
   {
+    name: 'init',
+    summary: 'Make the config, certificate and API key of a new server.',
+    detail:
+      'It writes config.yml, server.key and server.cert, never over existing files, prints the API key of the ' +
+      'admin, this once, and says what to do next. In a terminal it asks; elsewhere, and with --yes, it takes ' +
+      'defaults: keys in a directory beside the config, and a certificate for all names and addresses of this machine.',
+    args: [
+      {
+        name: '[directory]',
+        help: 'where to write them; made if missing, the current one if left out',
+        completes: 'directory',
+      },
+    ],
+    options: [
+      { flags: '-y, --yes', help: 'ask nothing' },
+      { flags: '--addr <[ip]:port>', help: 'address to listen on (default: 0.0.0.0:7373)' },
+      {
+        flags: '--ip <address>',
+        help: 'further IP address in the certificate; repeatable',
+        isList: true,
+      },
+      {
+        flags: '--dns <name>',
+        help: 'further host name in the certificate; repeatable',
+        isList: true,
+      },
+      ...OUTPUT,
+    ],
+    examples: ['kes init', 'kes init /etc/kes --yes --dns kes.example.com'],
+    run: async ([directory], options) => (await import('../init.ts')).init(directory, options),
+  },
+  {
     name: 'config check',
     summary: 'Check a config file.',
     detail:

@@ -1,0 +1,54 @@
+/** `kes init`: what it makes is a server that starts. */
+
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { connect } from 'node:tls'
+
+import { certificateOf } from '#src/crypto/certificate.js'
+import { ApiKey } from '#src/crypto/identity.js'
+import { kes, startServerProcess } from '../support/process.ts'
+import { ask, tempDir } from '../support/server.ts'
+
+test('what kes init writes starts at once, for the printed API key, with a certificate that clients accept', async (t) => {
+  const cwd = tempDir(t)
+  const { stdout } = await kes(t, ['init', 'here', '--json'], { cwd })
+  const made = JSON.parse(stdout)
+  const server = await startServerProcess(
+    t,
+    ['--config', 'here/config.yml', '--addr', '127.0.0.1:0'],
+    { cwd },
+  )
+  assert.doesNotMatch(server.stderr().toString(), /warning/i)
+
+  const apiKey = ApiKey.parse(made.api_key)
+  assert.ok(apiKey !== undefined)
+  const { privateKey: key, certificate: cert } = await certificateOf(apiKey)
+  const created = await ask(server.port, { key, cert }, 'PUT', '/v1/key/create/my-key')
+  assert.equal(created.status, 200)
+  assert.equal(
+    JSON.parse((await ask(server.port, { key, cert }, 'GET', '/v1/key/list/')).body).names[0],
+    'my-key',
+  )
+
+  const ca = readFileSync(made.cert)
+  for (const servername of ['localhost', '127.0.0.1']) {
+    const socket = connect({
+      port: server.port,
+      host: '127.0.0.1',
+      servername: servername === 'localhost' ? servername : '',
+      ca,
+      key,
+      cert,
+    })
+    await new Promise((resolve, reject) =>
+      socket.once('secureConnect', resolve).once('error', reject),
+    )
+    assert.equal(socket.authorized, true)
+    socket.destroy()
+  }
+  const { keyUsage } = new X509Certificate(ca)
+  assert.deepEqual(keyUsage.sort(), ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'])
+  assert.equal((await server.stop()).code, 0)
+})
