@@ -1,11 +1,10 @@
 /** What TLS needs: the server's certificate, the CAs that client certificates are verified against, ticket keys. */
 
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import type { TlsOptions } from 'node:tls'
 
 import { randomBytes } from '../crypto/random.ts'
+import { readCas, readPem, readSystemCas, TlsFileError } from '../pem.ts'
 
 /** Paths of PEM files. */
 export interface TlsFiles {
@@ -19,24 +18,12 @@ export interface TlsFiles {
   readonly ca: string
 }
 
-/** Where operating systems keep their CAs. */
-const SYSTEM_FILES = [
-  '/etc/ssl/certs/ca-certificates.crt',
-  '/etc/pki/tls/certs/ca-bundle.crt',
-  '/etc/ssl/cert.pem',
-]
-
-/** A file that cannot be used; the message is for the operator. */
-export class TlsFileError extends Error {
-  override readonly name = 'TlsFileError'
-}
-
 /** @throws TlsFileError */
 export function tlsOptions(files: TlsFiles, address: string): TlsOptions {
   const key = readPem(files.key, 'tls.key')
   const cert = readPem(files.cert, 'tls.cert')
   checkPair(files, key, cert)
-  const ca = files.auth ? readCas(files.ca) : []
+  const ca = files.auth ? clientCas(files.ca) : []
   return {
     key,
     cert,
@@ -61,16 +48,6 @@ export function tlsOptions(files: TlsFiles, address: string): TlsOptions {
 /** To be replaced hourly: a session can be resumed for as long as its ticket's key lives. */
 export function newTicketKeys(): Buffer {
   return randomBytes(48)
-}
-
-function readPem(path: string, field: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new TlsFileError(`${field}: cannot read '${path}': ${(error as Error).message}`, {
-      cause: error,
-    })
-  }
 }
 
 function checkPair(
@@ -104,41 +81,11 @@ function checkPair(
   }
 }
 
-function readCas(path: string): string[] {
-  const files =
-    path === ''
-      ? systemCaFiles()
-      : statSync(path, { throwIfNoEntry: false })?.isDirectory()
-        ? filesIn(path)
-        : [path]
-  const cas: string[] = []
-  for (const file of files) {
-    const pems =
-      readPem(file, 'tls.ca').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ??
-      []
-    cas.push(...new Set(pems))
-  }
+function clientCas(path: string): string[] {
+  if (path !== '') return readCas(path)
+  const cas = readSystemCas()
   if (cas.length > 0) return cas
   throw new TlsFileError(
-    path === ''
-      ? 'tls.auth: on needs CA certificates, and this system has none in the usual places; set tls.ca'
-      : `tls.ca: '${path}' has no CA certificate`,
+    'tls.auth: on needs CA certificates, and this system has none in the usual places; set tls.ca',
   )
-}
-
-/** OpenSSL's variables first, as the Go server has it. */
-function systemCaFiles(): string[] {
-  const { SSL_CERT_FILE: file, SSL_CERT_DIR: directories } = process.env
-  const files =
-    file !== undefined && file !== ''
-      ? [file]
-      : SYSTEM_FILES.filter((path) => existsSync(path)).slice(0, 1)
-  const more = (directories ?? '').split(':').filter((path) => path !== '' && existsSync(path))
-  return [...files, ...more.flatMap(filesIn)]
-}
-
-function filesIn(directory: string): string[] {
-  return readdirSync(directory)
-    .map((name) => join(directory, name))
-    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
 }
