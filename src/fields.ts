@@ -89,3 +89,82 @@ export const address = v.pipe(
     return NEVER
   }),
 )
+
+/** A secret of the config file: nothing that prints or inspects it shows it. */
+export class Secret {
+  readonly #text: string
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  reveal(): string {
+    return this.#text
+  }
+}
+
+/** @param missing what to say when it is empty */
+export function secret(missing: string) {
+  return v.pipe(
+    text,
+    v.nonEmpty(missing),
+    v.transform((given) => new Secret(given)),
+  )
+}
+
+/** The URL of a service, without a final slash. */
+export const endpoint = v.pipe(
+  text,
+  v.trim(),
+  v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
+    const url = URL.canParse(dataset.value) ? new URL(dataset.value) : undefined
+    if (url === undefined || !/^https?:$/.test(url.protocol)) {
+      addIssue({ message: 'not a URL: write it like https://keys.example.com:8200' })
+      return NEVER
+    }
+    if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+      addIssue({ message: 'only scheme, host, port and path belong here, and no password' })
+      return NEVER
+    }
+    return url.href.replace(/\/+$/, '')
+  }),
+)
+
+/** How a service is recognised, and how we show ourselves to it: paths of PEM files, '' where none is given. */
+export interface ClientTlsFiles {
+  readonly ca: string
+  readonly cert?: string
+  readonly key?: string
+}
+
+const ca = v.pipe(
+  optional(text, ''),
+  v.description(
+    'File or directory of PEM files with the CAs that are trusted; else the operating system’s.',
+  ),
+)
+
+/** `tls` of a service that knows us by other means than a certificate. */
+export const serverTls = v.pipe(
+  optional(v.strictObject({ ca }), {}),
+  v.description('How the certificate of the service is verified.'),
+)
+
+/** `tls` of a service that may want a client certificate. */
+export const mutualTls = v.pipe(
+  optional(
+    v.pipe(
+      v.strictObject({
+        key: v.pipe(
+          optional(text, ''),
+          v.description('PEM file with the private key of the client certificate.'),
+        ),
+        cert: v.pipe(optional(text, ''), v.description('PEM file with the client certificate.')),
+        ca,
+      }),
+      v.check(({ key, cert }) => (key === '') === (cert === ''), 'key and cert belong together'),
+    ),
+    {},
+  ),
+  v.description('How the certificate of the service is verified, and with which we identify.'),
+)

@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 
 import fc from 'fast-check'
 import * as v from 'valibot'
 
-import { address, duration, onOff, optional, parseAddress, parseDuration } from '#src/fields.js'
+import {
+  address,
+  duration,
+  endpoint,
+  onOff,
+  optional,
+  parseAddress,
+  parseDuration,
+  secret,
+} from '#src/fields.js'
 import { RUNS } from './support/bytes.ts'
 
 const DURATIONS: readonly [text: string, millis: number][] = [
@@ -127,5 +137,28 @@ test('no finding about a field repeats its value', () => {
       }
     }),
     RUNS,
+  )
+})
+
+test('a URL of a service has a scheme and no password', () => {
+  const read = (given: string): string | undefined => {
+    const result = v.safeParse(endpoint, given)
+    return result.success ? result.output : undefined
+  }
+  assert.equal(read(' https://keys.example.com:8200/ '), 'https://keys.example.com:8200')
+  assert.equal(read('http://[::1]:80/base//'), 'http://[::1]/base')
+  const wrong = ['', 'localhost:8200', 'ftp://a', 'https://', 'https://u@a', 'https://u:p@a']
+  for (const given of [...wrong, 'https://a/?b', 'https://a/#b'])
+    assert.equal(read(given), undefined, given)
+})
+
+test('a secret shows only when it is asked to', () => {
+  const hidden = v.parse(secret('a password is needed'), 'top secret')
+  assert.equal(hidden.reveal(), 'top secret')
+  for (const shown of [inspect(hidden, { showHidden: true }), JSON.stringify({ hidden })])
+    assert.doesNotMatch(shown, /top secret/)
+  assert.equal(
+    v.safeParse(secret('a password is needed'), '').issues?.[0].message,
+    'a password is needed',
   )
 })
