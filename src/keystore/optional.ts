@@ -1,0 +1,39 @@
+/**
+ * Third-party clients that only one keystore needs: npm leaves them out with `--omit=optional`, and nobody loads
+ * them without that keystore.
+ */
+
+import { readFileSync } from 'node:fs'
+
+import { KeyStoreError } from './keystore.ts'
+
+/**
+ * What `load` imports: `importOptional('pg', () => import('pg'))`. The import stays with the caller, for its types.
+ *
+ * @throws KeyStoreError that says what to install
+ */
+export async function importOptional<T>(name: string, load: () => Promise<T>): Promise<T> {
+  try {
+    return await load()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new KeyStoreError(
+      'failed',
+      `this keystore needs the npm package ${name}, which is not installed: install openkes again ` +
+        `without --omit=optional, or beside it: npm install ${name}@${versionOf(name)}`,
+      { cause: error },
+    )
+  }
+}
+
+/** The version that this release was tested with. */
+function versionOf(name: string): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const { optionalDependencies } = JSON.parse(text) as {
+    readonly optionalDependencies: Readonly<Record<string, string>>
+  }
+  const version = optionalDependencies[name]
+  if (version === undefined) throw new Error(`bug: ${name} is no optional dependency`)
+  return version
+}
