@@ -1,0 +1,170 @@
+/**
+ * A TCP proxy between a client and a server that a test can make slow, mute, broken or absent; and names whose
+ * address a test can change. It knows no protocol.
+ */
+
+import dns from 'node:dns'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mock } from 'node:test'
+
+import type { Owner } from './server.ts'
+
+/**
+ * `hang`: connections are taken, and kept, but no byte goes through; what came meanwhile goes on with the next mode.
+ * `reset`: connections are taken and reset. `refuse`: nobody listens. `{ delay }`: milliseconds, each way, each chunk.
+ * Those that are open are cut by `reset` and `refuse`.
+ */
+export type Chaos = 'pass' | 'hang' | 'reset' | 'refuse' | { readonly delay: number }
+
+export interface Target {
+  readonly host?: string
+  readonly port: number
+}
+
+export interface ChaosOptions {
+  /** An address of 127.0.0.0/8. */
+  readonly host?: string
+  /** A free one by default. */
+  readonly port?: number
+}
+
+export class ChaosProxy {
+  readonly host: string
+  readonly port: number
+  /** Where new connections go. */
+  target: Target
+  /** Connections taken so far. */
+  accepted = 0
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #mode: Chaos = 'pass'
+  #open: Promise<void> = Promise.resolve()
+  #release = (): void => {}
+
+  private constructor(server: Server, target: Target) {
+    const { address, port } = server.address() as AddressInfo
+    this.host = address
+    this.port = port
+    this.target = target
+    this.#server = server
+    server.on('connection', (client: Socket) => this.#take(client))
+  }
+
+  static async start(
+    t: Owner,
+    target: Target,
+    { host = '127.0.0.1', port = 0 }: ChaosOptions = {},
+  ): Promise<ChaosProxy> {
+    const server = createServer({ allowHalfOpen: true })
+    await listen(server, port, host)
+    const proxy = new ChaosProxy(server, target)
+    t.after(() => proxy.become('refuse'))
+    return proxy
+  }
+
+  /** Resolves when it is so. */
+  async become(mode: Chaos): Promise<void> {
+    const before = this.#mode
+    this.#mode = mode
+    if (mode === 'hang' && before !== 'hang') {
+      this.#open = new Promise((resolve) => (this.#release = resolve))
+    }
+    if (mode === 'reset' || mode === 'refuse') this.cut()
+    if (mode !== 'hang') this.#release()
+    if (mode === 'refuse' && this.#server.listening) {
+      this.#server.close()
+      await once(this.#server, 'close')
+    }
+    if (mode !== 'refuse' && !this.#server.listening) {
+      await listen(this.#server, this.port, this.host)
+    }
+  }
+
+  /** Resets what is open, and takes more. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+  }
+
+  /** Connections that the client has open. */
+  get connections(): number {
+    return this.#sockets.size / 2
+  }
+
+  #take(client: Socket): void {
+    this.accepted++
+    if (this.#mode === 'reset') {
+      client.on('error', () => {})
+      client.resetAndDestroy()
+      return
+    }
+    const { host = '127.0.0.1', port } = this.target
+    const server = connect({ host, port, allowHalfOpen: true })
+    this.#pipe(client, server)
+    this.#pipe(server, client)
+  }
+
+  #pipe(from: Socket, to: Socket): void {
+    this.#sockets.add(from)
+    // In order: each chunk, and the end, after the one before it.
+    let last = Promise.resolve()
+    const forward = (write: () => void): void => {
+      from.pause()
+      last = last.then(async () => {
+        await this.#passage()
+        if (!to.destroyed) write()
+        from.resume()
+      })
+    }
+    from.on('data', (chunk: Buffer) => forward(() => to.write(chunk)))
+    from.on('end', () => forward(() => to.end()))
+    from.on('error', () => to.resetAndDestroy())
+    from.on('close', () => {
+      this.#sockets.delete(from)
+      if (from.errored !== null || !from.readableEnded) to.destroy()
+    })
+  }
+
+  async #passage(): Promise<void> {
+    if (typeof this.#mode === 'object') await sleep(this.#mode.delay, undefined, { ref: false })
+    await this.#open
+  }
+}
+
+/** The port stays ours while nobody listens, unless somebody takes it: then that is waited for. */
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      server.listen(port, host)
+      await once(server, 'listening')
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || attempt === 50) throw error
+      await sleep(100)
+    }
+  }
+}
+
+/** A host name that this process, and only it, finds at an address, until the test moves it. */
+export interface MovingName {
+  readonly name: string
+  address: string
+}
+
+/** @param name one that nobody has, below `.test` */
+export function movingName(t: Owner, name: string, address: string): MovingName {
+  const moving = { name, address }
+  const lookup = dns.lookup as (...args: unknown[]) => void
+  const mocked = mock.method(dns, 'lookup', (...args: unknown[]) => {
+    const [host, options] = args
+    const done = args.at(-1) as (error: Error | null, ...result: unknown[]) => void
+    if (host !== name) return lookup(...args)
+    const isList = typeof options === 'object' && options !== null && 'all' in options
+    if (isList && options.all === true)
+      setImmediate(done, null, [{ address: moving.address, family: 4 }])
+    else setImmediate(done, null, moving.address, 4)
+  })
+  t.after(() => mocked.mock.restore())
+  return moving
+}
