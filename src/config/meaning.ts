@@ -10,6 +10,7 @@ import { type Address, parseAddress } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { isName } from '../names.ts'
 import type { Config, Overrides, PolicyConfig, TlsConfig } from './config.ts'
+import { keyStoresIn } from './keystores.ts'
 import { nearest } from './nearest.ts'
 import type { ConfigFile } from './schema.ts'
 import type { Path, YamlFile } from './yaml.ts'
@@ -29,10 +30,11 @@ export class MeaningReader {
   /** Undefined when there are errors among the findings. */
   read(file: ConfigFile): Config | undefined {
     const overrides = this.#overrides
-    const [kindName = ''] = Object.keys(file.keystore)
-    const kind = KEY_STORES[kindName as keyof typeof KEY_STORES]
+    const keystore = keyStoresIn(file.keystore, KEY_STORES).find(
+      ({ settings }) => settings !== null,
+    )
     const admin = this.#admin(file.admin.identity)
-    const config: Config = {
+    const config: Omit<Config, 'keystore'> = {
       address: overrides.address === undefined ? file.address : this.#address(overrides.address),
       admin,
       tls: {
@@ -48,10 +50,10 @@ export class MeaningReader {
       cache: file.cache.expiry,
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
       keys: this.#keys(file.keys),
-      keystore: { kind, settings: file.keystore[kindName] },
     }
     this.#checkFiles(config.tls)
-    return this.#file.findings.some(({ severity }) => severity === 'error') ? undefined : config
+    const hasErrors = this.#file.findings.some(({ severity }) => severity === 'error')
+    return hasErrors || keystore === undefined ? undefined : { ...config, keystore }
   }
 
   #checkFiles({ key, cert }: TlsConfig): void {

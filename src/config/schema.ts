@@ -8,6 +8,7 @@ import * as v from 'valibot'
 import { address, duration, onOff, optional, text } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { LEVELS } from '../telemetry/log.ts'
+import { keyStoreEntries } from './keystores.ts'
 
 const rules = (what: string) => v.pipe(optional(v.array(text), []), v.description(what))
 
@@ -149,13 +150,6 @@ const key = v.object({
   rotate_every: v.pipe(optional(none, '0s'), v.description('Ours; only 0s in this release.')),
 })
 
-const keystore: Readonly<Record<string, v.GenericSchema>> = Object.fromEntries(
-  Object.values(KEY_STORES).map((kind) => [
-    kind.name,
-    v.pipe(v.nullish(kind.config as v.GenericSchema), v.description(`${kind.title}.`)),
-  ]),
-)
-
 export const schema = v.object({
   version: v.pipe(
     optional(only('v1', 'must be v1, or be left out'), 'v1'),
@@ -197,7 +191,7 @@ export const schema = v.object({
     v.description('Ours; only its default in this release.'),
   ),
   keystore: v.pipe(
-    v.object(keystore, 'a section with one keystore is expected'),
+    v.object(keyStoreEntries(KEY_STORES), 'a section with one keystore is expected'),
     v.description('Where the keys are: exactly one.'),
   ),
   dialect: v.pipe(

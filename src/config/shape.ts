@@ -3,12 +3,14 @@
 import * as v from 'valibot'
 
 import { KEY_STORES } from '../keystore/index.ts'
+import { keyStoresIn, nearestKeyStore } from './keystores.ts'
 import { nearest } from './nearest.ts'
 import { type ConfigFile, schema } from './schema.ts'
 import { dotted, type Path, type Tree, type YamlFile } from './yaml.ts'
 
 /** Keystores of the Go server that are not in this release. */
 const OTHER_KEY_STORES = new Set(['vault', 'fortanix', 'aws', 'gemalto', 'gcp', 'azure', 'entrust'])
+const THERE_ARE = `there are: ${KEY_STORES.map(({ name }) => name).join(', ')}`
 /** Sections that the Go server's samples have and it never looked at. */
 const IGNORED = new Set(['keystore.kes'])
 
@@ -92,13 +94,9 @@ export class ShapeReader {
     const name = String(path.at(-1))
     const field = dotted(path)
     if (IGNORED.has(field)) return this.#warn(path, 'has never had an effect; it is ignored')
-    const parent = dotted(path.slice(0, -1))
-    if (parent === 'keystore') {
-      const what = OTHER_KEY_STORES.has(name)
-        ? 'this keystore is not available in this release'
-        : 'unknown keystore'
-      return this.#error(path, `${what}; there are: ${known.join(', ')}`)
-    }
+    const below = dotted(path.slice(1))
+    if (path[0] === 'keystore' && !KEY_STORES.some((kind) => below.startsWith(`${kind.name}.`)))
+      return this.#unknownKeyStore(path, below)
     const guess = nearest(name, known)
     const hint =
       guess === undefined ? '' : `; did you mean ${dotted([...path.slice(0, -1), guess])}?`
@@ -106,25 +104,37 @@ export class ShapeReader {
     else this.#error(path, `unknown field${hint}`)
   }
 
-  /** Leaves the one keystore that the file configures, as a map. */
+  #unknownKeyStore(path: Path, name: string): void {
+    if (OTHER_KEY_STORES.has(name))
+      return this.#error(path, `this keystore is not available in this release; ${THERE_ARE}`)
+    const guess = nearestKeyStore(name, KEY_STORES)
+    const hint = guess === undefined ? THERE_ARE : `did you mean keystore.${guess}?`
+    this.#error(path, `unknown keystore; ${hint}`)
+  }
+
+  /** Makes sure that there is one keystore; one that is empty is a map. */
   #chooseKeyStore(tree: { [name: string]: Tree }): void {
-    const section = tree['keystore']
-    const names = Object.keys(KEY_STORES).join(', ')
     // An unknown keystore was found already; then a missing one is no news.
     if (this.#file.hasErrorIn('keystore')) {
       tree['keystore'] = {}
       return
     }
-    if (!isMap(section) || Object.keys(section).length === 0) {
-      this.#error(['keystore'], `no keystore is configured; there are: ${names}`)
+    const found = keyStoresIn(tree['keystore'], KEY_STORES)
+    const filled = found.filter(({ settings }) => settings !== null)
+    const [chosen, ...more] = filled.length > 0 ? filled : found
+    if (chosen === undefined) {
+      this.#error(['keystore'], `no keystore is configured; ${THERE_ARE}`)
       tree['keystore'] = {}
       return
     }
-    const filled = Object.keys(section).filter((name) => section[name] !== null)
-    const chosen = filled.length > 0 ? filled : Object.keys(section)
-    if (chosen.length > 1)
-      this.#error(['keystore'], `more than one keystore is configured: ${chosen.join(', ')}`)
-    tree['keystore'] = Object.fromEntries(chosen.map((name) => [name, section[name] ?? {}]))
+    if (more.length > 0) {
+      const names = [chosen, ...more].map(({ kind }) => kind.name).join(', ')
+      this.#error(['keystore'], `more than one keystore is configured: ${names}`)
+    }
+    if (chosen.settings === null)
+      tree['keystore'] = chosen.kind.name
+        .split('.')
+        .reduceRight<Tree>((inner, word) => ({ [word]: inner }), {})
   }
 
   #error(path: Path, message: string): void {

@@ -4,4 +4,4 @@ import { fs } from './fs.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
 
-export const KEY_STORES = { fs, memory } as const satisfies Record<string, KeyStoreKind>
+export const KEY_STORES: readonly KeyStoreKind[] = [fs, memory]
