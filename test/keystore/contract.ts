@@ -7,6 +7,7 @@ import { KesError } from '#src/errors.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
 import type { Page } from '#src/names.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
+import { openStore, race, RACE, type StoreConfig } from '../support/stores.ts'
 
 export interface ContractOptions {
   /** Entries of the test with many of them; more than a page of the API. */
@@ -15,16 +16,36 @@ export interface ContractOptions {
   readonly deleteTells?: boolean
   /** false: a store whose service has no atomic create. */
   readonly createIsAtomic?: boolean
+  /** false: a store whose calls cannot be given up. */
+  readonly givesUp?: boolean
+  /** An empty store that several can open at a time, in this process and in others. */
+  readonly shared?: (t: TestContext) => Promise<StoreConfig>
+  /** For node:test: why the suite cannot run here. */
+  readonly skip?: string | false
 }
 
 /** @param open gives an empty store of its own to each test, and tidies up with `t.after`. */
 export function keyStoreContract(
   name: string,
   open: (t: TestContext) => Promise<KeyStore>,
-  { many = 1100, deleteTells = true, createIsAtomic = true }: ContractOptions = {},
+  {
+    many = 1100,
+    deleteTells = true,
+    createIsAtomic = true,
+    givesUp = true,
+    shared,
+    skip = false,
+  }: ContractOptions = {},
 ): void {
   const contract = (fact: string, check: (store: KeyStore) => Promise<void>): void => {
-    test(`${name}: ${fact}`, async (t) => check(await open(t)))
+    test(`${name}: ${fact}`, { skip }, async (t) => check(await open(t)))
+  }
+  const sharedContract = (
+    fact: string,
+    check: (t: TestContext, config: StoreConfig) => Promise<void>,
+  ): void => {
+    if (shared !== undefined)
+      test(`${name}: ${fact}`, { skip }, async (t) => check(t, await shared(t)))
   }
 
   contract('a store that can be used says so', async (store) => {
@@ -164,7 +185,8 @@ export function keyStoreContract(
 
   contract('more names than a page has are all listed, page by page', async (store) => {
     const all = Array.from({ length: many }, (_, index) => `key-${String(index).padStart(6, '0')}`)
-    const todo = [...all]
+    // Neighbours that have the prefix almost.
+    const todo = [...all, 'key', 'key_', 'keys', 'a', 'l']
     await Promise.all(
       Array.from({ length: 16 }, async () => {
         for (let key = todo.pop(); key !== undefined; key = todo.pop())
@@ -198,6 +220,48 @@ export function keyStoreContract(
         assert.equal(value, `value ${winners[0]}`)
       }
     })
+
+    sharedContract('of 16 creates by two processes exactly one wins', async (t, config) => {
+      const outcomes = await race(t, config)
+      assert.equal(outcomes.size, RACE.names)
+      const lost = Array.from({ length: 2 * RACE.creates - 1 }, () => 'KEY_EXISTS')
+      for (const [key, results] of outcomes) assert.deepEqual(results.sort(), [...lost, 'won'], key)
+    })
+  }
+
+  sharedContract('two stores on one see each other’s keys', async (t, config) => {
+    const [one, two] = [await openStore(t, config), await openStore(t, config)]
+    await one.create('my-key', bytes('value'), SIGNAL)
+    assert.equal(Buffer.from(await two.get('my-key', SIGNAL)).toString(), 'value')
+    await assert.rejects(two.create('my-key', bytes('x'), SIGNAL), { code: 'KEY_EXISTS' })
+    assert.deepEqual(await names(two), ['my-key'])
+    await two.delete('my-key', SIGNAL)
+    await assert.rejects(one.get('my-key', SIGNAL), { code: 'KEY_NOT_FOUND' })
+  })
+
+  sharedContract(
+    'stores that are opened for the first time side by side all work',
+    async (t, config) => {
+      const stores = await Promise.all(Array.from({ length: 8 }, () => openStore(t, config)))
+      await Promise.all(stores.map((store, index) => store.create(`${index}`, bytes('v'), SIGNAL)))
+      for (const store of stores) assert.equal((await names(store)).length, stores.length)
+    },
+  )
+
+  if (givesUp) {
+    contract(
+      'a call whose signal is aborted ends with the reason, and does nothing',
+      async (store) => {
+        const reason = new Error('enough')
+        const signal = AbortSignal.abort(reason)
+        await assert.rejects(store.create('my-key', bytes('value'), signal), reason)
+        await assert.rejects(store.get('my-key', signal), reason)
+        await assert.rejects(store.delete('my-key', signal), reason)
+        await assert.rejects(store.list({ prefix: '', from: '' }, 10, signal), reason)
+        await assert.rejects(store.status(signal), reason)
+        assert.deepEqual(await names(store), [])
+      },
+    )
   }
 }
 

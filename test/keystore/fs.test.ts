@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -14,16 +13,19 @@ import {
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 
 import { decodeKey } from '#src/keys/codec.js'
 import { fs } from '#src/keystore/fs.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
 import { tempDir } from '../support/server.ts'
+import { storeChild } from '../support/stores.ts'
 import { keyStoreContract } from './contract.ts'
 
-keyStoreContract('fs', async (t) => (await opened(t)).store)
+keyStoreContract('fs', async (t) => (await opened(t)).store, {
+  givesUp: false,
+  shared: async (t) => ({ kind: 'fs', settings: { path: join(tempDir(t), 'keys') } }),
+})
 
 async function opened(t: TestContext): Promise<{ path: string; store: KeyStore }> {
   const path = join(tempDir(t), 'keys')
@@ -159,61 +161,11 @@ test('a name that leads out of the directory is a bug, not a file', async (t) =>
     await assert.rejects(store.get(name, SIGNAL), /^Error: bug:/)
 })
 
-test('two stores on one directory see each other’s keys', async (t) => {
-  const { path, store } = await opened(t)
-  const other = await fs.open({ path }, SIGNAL)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  assert.equal(Buffer.from(await other.get('my-key', SIGNAL)).toString(), 'value')
-  await assert.rejects(other.create('my-key', bytes('x'), SIGNAL), { code: 'KEY_EXISTS' })
-  await other.delete('my-key', SIGNAL)
-  await assert.rejects(store.get('my-key', SIGNAL), { code: 'KEY_NOT_FOUND' })
-})
-
-test('of concurrent creates of two stores on one directory exactly one wins', async (t) => {
-  const { path, store } = await opened(t)
-  const stores = [store, await fs.open({ path }, SIGNAL)]
-  const creates = Array.from({ length: 16 }, (_, index) =>
-    (stores[index % 2] ?? store).create('my-key', bytes(`value ${index}`), SIGNAL),
-  )
-  const outcomes = await Promise.allSettled(creates)
-  assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
-})
-
-const CHILD = fileURLToPath(new URL('../support/fs-child.js', import.meta.url))
-
-/** A child that has said that it is ready. */
-async function child(t: TestContext, mode: 'race' | 'loop', path: string): Promise<ChildProcess> {
-  const started = spawn(process.execPath, [CHILD, mode, path], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  t.after(() => started.kill('SIGKILL'))
-  assert.ok(started.stdout)
-  await once(started.stdout, 'data')
-  return started
-}
-
-test('of creates by two processes exactly one wins each name', async (t) => {
-  const { path } = await opened(t)
-  const children = await Promise.all([child(t, 'race', path), child(t, 'race', path)])
-  const texts = children.map(async ({ stdout }) => {
-    let text = ''
-    for await (const chunk of stdout ?? []) text += String(chunk)
-    return text
-  })
-  for (const { stdin } of children) stdin?.write('\n')
-  const results = (await Promise.all(texts)).map((text) => JSON.parse(text) as string[])
-  for (let index = 0; index < 16; index++) {
-    const pair = results.map((result) => String(result[index])).sort()
-    assert.deepEqual(pair, ['KEY_EXISTS', 'won'], `race-${index}`)
-  }
-  assert.equal(readdirSync(path).length, 16)
-})
-
 test('a process that is killed while it makes keys leaves no half key', async (t) => {
   const { path, store } = await opened(t)
   let found = 0
   for (let round = 0; round < 5; round++) {
-    const victim = await child(t, 'loop', path)
+    const victim = await storeChild(t, 'loop', { kind: 'fs', settings: { path } })
     await setTimeout(10 + round * 17)
     victim.kill('SIGKILL')
     await once(victim, 'exit')

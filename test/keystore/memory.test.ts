@@ -3,12 +3,11 @@ import { test } from 'node:test'
 
 import { memory } from '#src/keystore/memory.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
+import { openStore } from '../support/stores.ts'
 import { keyStoreContract } from './contract.ts'
 
-keyStoreContract('memory', async (t) => {
-  const store = await memory.open({}, SIGNAL)
-  t.after(() => store.close())
-  return store
+keyStoreContract('memory', (t) => openStore(t, { kind: 'memory', settings: {} }), {
+  givesUp: false,
 })
 
 test('two stores in memory know nothing of each other', async () => {

@@ -1,5 +1,7 @@
 /** Small things that most tests need. */
 
+import { setMaxListeners } from 'node:events'
+
 import type { Deadline } from '#src/deadline.js'
 
 export function bytes(text: string): Buffer {
@@ -19,6 +21,8 @@ export function flipBit(bytes: Uint8Array, bit: number): Buffer {
 
 /** A signal that nobody aborts. */
 export const SIGNAL = new AbortController().signal
+// Many calls at a time share it.
+setMaxListeners(0, SIGNAL)
 
 /** No limit of time. */
 export const PATIENT: Deadline = { signal: SIGNAL }
