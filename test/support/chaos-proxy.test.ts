@@ -57,6 +57,30 @@ test('while it hangs nothing comes through; afterwards all of it, in order', asy
   await eventually('all bytes', () => text === 'one two')
 })
 
+test('while it is mute the server hears, and is not heard', async (t) => {
+  const heard: string[] = []
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (chunk: Buffer) => {
+      heard.push(chunk.toString())
+      socket.write('yes')
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const proxy = await ChaosProxy.start(t, server.address() as AddressInfo)
+  const socket = await client(t, proxy.port)
+  await proxy.become('mute')
+  let text = ''
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  socket.write('hello')
+  await eventually('it hears', () => heard.join('') === 'hello' && proxy.held === 1)
+  assert.equal(text, '')
+  await proxy.become('pass')
+  await eventually('it is heard', () => text === 'yes')
+})
+
 test('a delay holds bytes back, each way', async (t) => {
   const proxy = await ChaosProxy.start(t, await echo(t))
   const socket = await client(t, proxy.port)

@@ -13,10 +13,11 @@ import type { Owner } from './server.ts'
 
 /**
  * `hang`: connections are taken, and kept, but no byte goes through; what came meanwhile goes on with the next mode.
+ * `mute`: the same, but only for what the server says.
  * `reset`: connections are taken and reset. `refuse`: nobody listens. `{ delay }`: milliseconds, each way, each chunk.
  * Those that are open are cut by `reset` and `refuse`.
  */
-export type Chaos = 'pass' | 'hang' | 'reset' | 'refuse' | { readonly delay: number }
+export type Chaos = 'pass' | 'hang' | 'mute' | 'reset' | 'refuse' | { readonly delay: number }
 
 export interface Target {
   readonly host?: string
@@ -37,11 +38,13 @@ export class ChaosProxy {
   target: Target
   /** Connections taken so far. */
   accepted = 0
+  /** Pieces of data that wait just now. */
+  held = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #mode: Chaos = 'pass'
-  #open: Promise<void> = Promise.resolve()
   #release = (): void => {}
+  #changed = new Promise<void>((resolve) => (this.#release = resolve))
 
   private constructor(server: Server, target: Target) {
     const { address, port } = server.address() as AddressInfo
@@ -66,13 +69,11 @@ export class ChaosProxy {
 
   /** Resolves when it is so. */
   async become(mode: Chaos): Promise<void> {
-    const before = this.#mode
     this.#mode = mode
-    if (mode === 'hang' && before !== 'hang') {
-      this.#open = new Promise((resolve) => (this.#release = resolve))
-    }
     if (mode === 'reset' || mode === 'refuse') this.cut()
-    if (mode !== 'hang') this.#release()
+    // Whoever waited looks at the new mode.
+    this.#release()
+    this.#changed = new Promise((resolve) => (this.#release = resolve))
     if (mode === 'refuse' && this.#server.listening) {
       this.#server.close()
       await once(this.#server, 'close')
@@ -101,18 +102,18 @@ export class ChaosProxy {
     }
     const { host = '127.0.0.1', port } = this.target
     const server = connect({ host, port, allowHalfOpen: true })
-    this.#pipe(client, server)
-    this.#pipe(server, client)
+    this.#pipe(client, server, ['hang'])
+    this.#pipe(server, client, ['hang', 'mute'])
   }
 
-  #pipe(from: Socket, to: Socket): void {
+  #pipe(from: Socket, to: Socket, waitsIn: readonly Chaos[]): void {
     this.#sockets.add(from)
     // In order: each chunk, and the end, after the one before it.
     let last = Promise.resolve()
     const forward = (write: () => void): void => {
       from.pause()
       last = last.then(async () => {
-        await this.#passage()
+        await this.#passage(waitsIn)
         if (!to.destroyed) write()
         from.resume()
       })
@@ -126,9 +127,11 @@ export class ChaosProxy {
     })
   }
 
-  async #passage(): Promise<void> {
+  async #passage(waitsIn: readonly Chaos[]): Promise<void> {
+    this.held++
     if (typeof this.#mode === 'object') await sleep(this.#mode.delay, undefined, { ref: false })
-    await this.#open
+    while (waitsIn.includes(this.#mode)) await this.#changed
+    this.held--
   }
 }
 
