@@ -14,6 +14,13 @@ function readCommit(): string {
   }
 }
 
-export const VERSION: string = String((readJson('../package.json') as { version: unknown }).version)
+const { version, optionalDependencies } = readJson('../package.json') as {
+  readonly version: string
+  readonly optionalDependencies: Readonly<Record<string, string>>
+}
+
+export const VERSION: string = version
+/** By package name: the versions of third-party clients that this release was tested with. */
+export const OPTIONAL_VERSIONS = optionalDependencies
 /** Hex, or '' when it was not built from a git checkout. */
 export const COMMIT: string = readCommit()

@@ -3,8 +3,7 @@
  * them without that keystore.
  */
 
-import { readFileSync } from 'node:fs'
-
+import { OPTIONAL_VERSIONS } from '../version.ts'
 import { KeyStoreError } from './keystore.ts'
 
 /**
@@ -18,22 +17,13 @@ export async function importOptional<T>(name: string, load: () => Promise<T>): P
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+    const version = OPTIONAL_VERSIONS[name]
+    if (version === undefined) throw new Error(`bug: ${name} is no optional dependency`)
     throw new KeyStoreError(
       'failed',
       `this keystore needs the npm package ${name}, which is not installed: install openkes again ` +
-        `without --omit=optional, or beside it: npm install ${name}@${versionOf(name)}`,
+        `without --omit=optional, or beside it: npm install ${name}@${version}`,
       { cause: error },
     )
   }
-}
-
-/** The version that this release was tested with. */
-function versionOf(name: string): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const { optionalDependencies } = JSON.parse(text) as {
-    readonly optionalDependencies: Readonly<Record<string, string>>
-  }
-  const version = optionalDependencies[name]
-  if (version === undefined) throw new Error(`bug: ${name} is no optional dependency`)
-  return version
 }
