@@ -18,7 +18,8 @@ export async function importOptional<T>(name: string, load: () => Promise<T>): P
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ERR_MODULE_NOT_FOUND') throw error
     const version = OPTIONAL_VERSIONS[name]
-    if (version === undefined) throw new Error(`bug: ${name} is no optional dependency`)
+    if (version === undefined)
+      throw new Error(`bug: ${name} is no optional dependency`, { cause: error })
     throw new KeyStoreError(
       'failed',
       `this keystore needs the npm package ${name}, which is not installed: install openkes again ` +
