@@ -99,6 +99,8 @@ export class KeyService {
       const next = names[PAGE]
       if (next !== undefined) return { names: names.slice(0, PAGE), next }
       if (page.next === undefined) return { names }
+      // The usual case, without asking for what the next page will ask for again.
+      if (names.length === PAGE && isName(page.next)) return { names, next: page.next }
       from = page.next
     }
   }
