@@ -1,5 +1,6 @@
-/** PEM files with certificates and keys, and where operating systems keep their CAs. Certificates are not judged here. */
+/** PEM files with certificates and keys, and where operating systems keep their CAs. */
 
+import { X509Certificate } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -26,32 +27,53 @@ export function readPem(path: string, field: string): string {
   }
 }
 
+/** @param what the file, and the field of the config that names it. @throws TlsFileError */
+export function parseCertificate(pem: string, what: string): X509Certificate {
+  try {
+    return new X509Certificate(pem)
+  } catch (error) {
+    throw new TlsFileError(`${what} has a damaged certificate`, { cause: error })
+  }
+}
+
 /** The CA certificates of a file, or of every file in a directory. @throws TlsFileError when there are none. */
 export function readCas(path: string): string[] {
-  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory()
-  const cas = certificatesIn(isDirectory ? filesIn(path) : [path])
+  const cas = certificatesIn([path])
   if (cas.length > 0) return cas
   throw new TlsFileError(`tls.ca: '${path}' has no CA certificate`)
 }
 
-/** The operating system's CA certificates; OpenSSL's variables come first, as the Go server has it. */
+/** The operating system's CA certificates. @throws TlsFileError */
 export function readSystemCas(): string[] {
-  const { SSL_CERT_FILE: file, SSL_CERT_DIR: directories } = process.env
-  const files =
-    file !== undefined && file !== ''
-      ? [file]
-      : SYSTEM_FILES.filter((path) => existsSync(path)).slice(0, 1)
-  const more = (directories ?? '').split(':').filter((path) => path !== '' && existsSync(path))
-  return certificatesIn([...files, ...more.flatMap(filesIn)])
+  return certificatesIn(systemCaPlaces())
 }
 
-function certificatesIn(files: readonly string[]): string[] {
-  const pattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-  return files.flatMap((file) => [...new Set(readPem(file, 'tls.ca').match(pattern))])
+/** Files and directories; OpenSSL's variables come first, as the Go server has it. */
+export function systemCaPlaces(): string[] {
+  const { SSL_CERT_FILE: file = '', SSL_CERT_DIR: directories = '' } = process.env
+  const files = file === '' ? SYSTEM_FILES.filter((path) => existsSync(path)).slice(0, 1) : [file]
+  return [...files, ...directories.split(':').filter((path) => path !== '' && existsSync(path))]
 }
 
-function filesIn(directory: string): string[] {
-  return readdirSync(directory)
-    .map((name) => join(directory, name))
+/** Each once, always in the same order. */
+function certificatesIn(places: readonly string[]): string[] {
+  const found = new Set<string>()
+  for (const file of places.flatMap(filesIn)) {
+    const text = readPem(file, 'tls.ca')
+    const pems = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+    // A file that is still being written must not pass for one with fewer CAs.
+    if (pems.length < (text.match(/-----BEGIN CERTIFICATE-----/g) ?? []).length)
+      throw new TlsFileError(`tls.ca: '${file}' has a certificate that is cut off`)
+    for (const pem of pems) found.add(pem)
+  }
+  return [...found]
+}
+
+/** The file itself, or those of the directory. */
+function filesIn(place: string): string[] {
+  if (statSync(place, { throwIfNoEntry: false })?.isDirectory() !== true) return [place]
+  return readdirSync(place)
+    .sort()
+    .map((name) => join(place, name))
     .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
 }

@@ -27,8 +27,9 @@ interface ServerOptions {
   readonly lenient?: boolean
 }
 
-interface Prepared {
-  readonly loaded: Loaded
+interface Source {
+  /** Reads it anew. @throws ConfigError */
+  readonly read: () => Loaded
   /** What to say beside the banner. */
   readonly hints: (server: Server) => readonly string[]
 }
@@ -36,26 +37,39 @@ interface Prepared {
 const DEV_LIFETIME = 30 * 24 * 3_600_000
 
 export async function serve(options: ServerOptions): Promise<void> {
-  const { loaded, hints } =
-    options.dev === true ? await devConfig(options) : { loaded: load(options), hints: () => [] }
-  const { config, warnings } = loaded
+  const { read, hints } = options.dev === true ? await devConfig(options) : configFile(options)
+  const { config, warnings } = checked(read)
   for (const warning of warnings) say(`Warning: ${warning}`)
-  const server = await start(config)
+  const started = start(config)
+  reloadAtHangup(started, read)
+  const server = await started
   say([...banner(config, server), ...hints(server)].join('\n'))
-  // Without a listener it would end the process, where the Go server reads its files again.
-  process.on('SIGHUP', () =>
-    say('SIGHUP: this release does not reload; restart the server to apply changes.'),
-  )
   await stopSignal()
   say('Stopping: running requests may finish.')
   await server.close()
 }
 
-function load({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Loaded {
+function configFile({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Source {
   if (path === undefined) {
     throw new UsageError('no config: pass --config FILE, or try out a server with --dev')
   }
-  return checked(() => loadConfigFile(path, loadOptions({ addr, key, cert, auth, lenient })))
+  const options = loadOptions({ addr, key, cert, auth, lenient })
+  return { read: () => loadConfigFile(path, options), hints: () => [] }
+}
+
+/** At SIGHUP, as soon as there is a server. What comes while a reload waits for its turn is the same reload. */
+function reloadAtHangup(started: Promise<Server>, read: () => Loaded): void {
+  let isWaiting = false
+  const readInTurn = (): Loaded => {
+    isWaiting = false
+    return read()
+  }
+  process.on('SIGHUP', () => {
+    if (isWaiting) return
+    isWaiting = true
+    // What is wrong is in the error log, or it is the start that failed.
+    started.then((server) => server.reload(readInTurn)).catch(() => {})
+  })
 }
 
 type Flags = Partial<Record<'addr' | 'key' | 'cert', string | undefined>> & {
@@ -102,7 +116,7 @@ async function start(config: Config): Promise<Server> {
 }
 
 /** A server for trying out: nothing of it is kept. */
-async function devConfig(options: ServerOptions): Promise<Prepared> {
+async function devConfig(options: ServerOptions): Promise<Source> {
   if (options.config !== undefined)
     throw new UsageError('--dev needs no config: leave --config out')
   const admin = ApiKey.generate()
@@ -118,9 +132,8 @@ async function devConfig(options: ServerOptions): Promise<Prepared> {
   writeFileSync(files.cert, pair.certificate)
   const text = `admin: { identity: ${admin.identity} }\nkeystore: { memory: {} }\n`
   const flags = { ...options, key: options.key ?? files.key, cert: options.cert ?? files.cert }
-  const loaded = checked(() => loadConfig(text, '--dev', loadOptions(flags)))
   return {
-    loaded,
+    read: () => loadConfig(text, '--dev', loadOptions(flags)),
     hints: (server) => [
       '',
       'For trying out only: all keys are lost when the server stops. In another shell:',

@@ -19,10 +19,14 @@ export interface PolicyConfig {
 }
 
 export interface TlsConfig {
+  /** Path of a PEM file, as is `cert`. */
   readonly key: string
   readonly cert: string
+  /** Of an encrypted key. */
   readonly password: string
+  /** Verify client certificates: chain, dates, usage. */
   readonly auth: boolean
+  /** File or directory; '' for the operating system's CAs. */
   readonly ca: string
 }
 

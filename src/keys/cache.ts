@@ -19,6 +19,12 @@ export interface CacheExpiry {
   readonly offline: number
 }
 
+/** Counted by the cache, kept by who made it: counts outlive a cache. */
+export interface CacheCounts {
+  hits: number
+  misses: number
+}
+
 interface Entry {
   readonly key: Key
   readonly fetchedAt: number
@@ -31,23 +37,31 @@ const MAX_SWEEP = 30_000
 export class KeyCache {
   readonly #fetch: (name: string) => Promise<Key>
   readonly #health: KeyStoreHealth
-  readonly #expiry: CacheExpiry
+  readonly #counts: CacheCounts
   readonly #entries = new Map<string, Entry>()
   readonly #flights = new Map<string, Promise<Key>>()
-  readonly #sweeper: NodeJS.Timeout
-  hits = 0
-  misses = 0
+  #expiry: CacheExpiry
+  #sweeper: NodeJS.Timeout
 
   /** @param fetch reads a key from the keystore, within a limit of its own. */
-  constructor(fetch: (name: string) => Promise<Key>, health: KeyStoreHealth, expiry: CacheExpiry) {
+  constructor(
+    fetch: (name: string) => Promise<Key>,
+    health: KeyStoreHealth,
+    expiry: CacheExpiry,
+    counts: CacheCounts,
+  ) {
     this.#fetch = fetch
     this.#health = health
+    this.#counts = counts
     this.#expiry = expiry
-    const interval = Math.min(
-      Math.max(Math.min(expiry.any, expiry.unused) / 2, MIN_SWEEP),
-      MAX_SWEEP,
-    )
-    this.#sweeper = setInterval(() => void this.#sweep(), interval).unref()
+    this.#sweeper = this.#sweepAtTimes()
+  }
+
+  /** From now on keys are kept for as long as this says, those that are there already, too. */
+  configure(expiry: CacheExpiry): void {
+    clearInterval(this.#sweeper)
+    this.#expiry = expiry
+    this.#sweeper = this.#sweepAtTimes()
   }
 
   get size(): number {
@@ -61,11 +75,11 @@ export class KeyCache {
       const now = performance.now()
       if (this.#isFresh(entry, now) || this.#isOffline(now)) {
         entry.usedAt = now
-        this.hits++
+        this.#counts.hits++
         return entry.key
       }
     }
-    this.misses++
+    this.#counts.misses++
     return within(this.#share(name), deadline)
   }
 
@@ -125,6 +139,12 @@ export class KeyCache {
       }
       throw error
     }
+  }
+
+  #sweepAtTimes(): NodeJS.Timeout {
+    const { any, unused } = this.#expiry
+    const interval = Math.min(Math.max(Math.min(any, unused) / 2, MIN_SWEEP), MAX_SWEEP)
+    return setInterval(() => void this.#sweep(), interval).unref()
   }
 
   /** Drops what expired; but where an offline time is configured, only once the keystore is known to be up. */

@@ -7,7 +7,7 @@ import { type ErrorCode, KesError } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { isName, type Listing, PAGE, type Page } from '../names.ts'
 import { now } from '../time.ts'
-import { type CacheExpiry, KeyCache } from './cache.ts'
+import { type CacheCounts, type CacheExpiry, KeyCache } from './cache.ts'
 import { DamagedKeyError, decodeKey, encodeKey } from './codec.ts'
 import { KeyStoreHealth } from './health.ts'
 import { type Key, SECRET_SIZE } from './key.ts'
@@ -34,11 +34,23 @@ export class KeyService {
   readonly health: KeyStoreHealth
   readonly cache: KeyCache
   readonly #store: KeyStore
+  /** Requests that began and may still ask. */
+  #users = 0
+  #onIdle = (): void => {}
 
-  constructor(store: KeyStore, expiry: CacheExpiry) {
+  constructor(store: KeyStore, expiry: CacheExpiry, counts: CacheCounts = { hits: 0, misses: 0 }) {
     this.#store = store
     this.health = new KeyStoreHealth(store)
-    this.cache = new KeyCache((name) => this.#fetch(name), this.health, expiry)
+    this.cache = new KeyCache((name) => this.#fetch(name), this.health, expiry, counts)
+  }
+
+  /** A request begins that may ask until it calls `leave`. */
+  enter(): void {
+    this.#users++
+  }
+
+  leave(): void {
+    if (--this.#users === 0) this.#onIdle()
   }
 
   /** A Key at once when it is cached. @throws KesError KEY_NOT_FOUND */
@@ -103,6 +115,20 @@ export class KeyService {
       if (names.length === PAGE && isName(page.next)) return { names, next: page.next }
       from = page.next
     }
+  }
+
+  /** Closes when the last request has left; after `limit` ms in any case. No request may enter any more. */
+  async retire(limit: number): Promise<void> {
+    if (this.#users > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, limit).unref()
+        this.#onIdle = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    await this.close()
   }
 
   async close(): Promise<void> {

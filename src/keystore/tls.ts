@@ -1,17 +1,17 @@
 /** TLS towards a keystore's service: whom we trust, and the certificate that we show. Files are read once. */
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
 
 import type { ClientTlsFiles } from '../fields.ts'
-import { readCas, readPem, readSystemCas, TlsFileError } from '../pem.ts'
+import { parseCertificate, readCas, readPem, readSystemCas, TlsFileError } from '../pem.ts'
 import { KeyStoreError } from './keystore.ts'
 
 /** @throws KeyStoreError `failed`, which names the file and the field */
 export function clientTls({ ca, cert = '', key = '' }: ClientTlsFiles): SecureContext {
   try {
     const cas = ca === '' ? readSystemCas() : readCas(ca)
-    for (const pem of ca === '' ? [] : cas) checkCertificate(pem, `tls.ca: '${ca}'`)
+    for (const pem of ca === '' ? [] : cas) parseCertificate(pem, `tls.ca: '${ca}'`)
     return createSecureContext({
       minVersion: 'TLSv1.2',
       // Node's own list, where the system has none.
@@ -27,7 +27,7 @@ export function clientTls({ ca, cert = '', key = '' }: ClientTlsFiles): SecureCo
 function readPair(certPath: string, keyPath: string): { cert: string; key: string } {
   const cert = readPem(certPath, 'tls.cert')
   const key = readPem(keyPath, 'tls.key')
-  const certificate = checkCertificate(cert, `tls.cert: '${certPath}'`)
+  const certificate = parseCertificate(cert, `tls.cert: '${certPath}'`)
   let matches: boolean
   try {
     matches = certificate.checkPrivateKey(createPrivateKey(key))
@@ -38,12 +38,4 @@ function readPair(certPath: string, keyPath: string): { cert: string; key: strin
   }
   if (matches) return { cert, key }
   throw new TlsFileError(`tls.key: '${keyPath}' does not belong to the certificate '${certPath}'`)
-}
-
-function checkCertificate(pem: string, what: string): X509Certificate {
-  try {
-    return new X509Certificate(pem)
-  } catch (error) {
-    throw new TlsFileError(`${what} has a damaged certificate`, { cause: error })
-  }
 }

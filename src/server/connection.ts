@@ -13,6 +13,7 @@ export class Connection {
   /** Logs that are followed here. They count as active, but nobody waits for their end. */
   readonly followers = new Set<Follower>()
   #close: () => void
+  #refuse = (): void => {}
   #isDraining = false
   #isClosing = false
 
@@ -33,9 +34,16 @@ export class Connection {
     this.#close = close
   }
 
-  /** Ends the connection as soon as no request runs on it. */
+  /** How the protocol tells the client at once that no further request is served here. */
+  onDrain(refuse: () => void): void {
+    this.#refuse = refuse
+  }
+
+  /** Ends the connection as soon as no request runs on it; what the client still sends is not served. */
   drain(): void {
+    if (this.#isDraining) return
     this.#isDraining = true
+    this.#refuse()
     for (const follower of this.followers) follower.end()
     this.#closeIfDone()
   }

@@ -51,8 +51,11 @@ export class Http1Exchange extends Exchange {
     response.flushHeaders()
     response.on('close', onEnd)
     return {
+      // One that was ended may still have to send what it was told before.
       write: (line) =>
-        !response.destroyed && (response.write(line) || response.writableLength < FOLLOWER_BACKLOG),
+        !response.writableEnded &&
+        !response.destroyed &&
+        (response.write(line) || response.writableLength < FOLLOWER_BACKLOG),
       end: () => {
         if (response.writableLength < FOLLOWER_BACKLOG) response.end()
         else response.destroy()

@@ -46,6 +46,12 @@ export function serveHttp2(
   return session
 }
 
+/** Tells the client that nothing of its request was looked at, so that it may ask again elsewhere. */
+export function refuseStream(stream: ServerHttp2Stream): void {
+  stream.on('error', ignore)
+  stream.close(constants.NGHTTP2_REFUSED_STREAM)
+}
+
 /** As RFC 9113, 6.5.2 counts it. */
 function sizeOf(headers: IncomingHttpHeaders): number {
   let size = 0

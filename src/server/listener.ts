@@ -7,16 +7,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import type { TLSSocket, TlsOptions } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 
 import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
 import { Connection } from './connection.ts'
 import { HEADER_LIMIT } from './exchange.ts'
+import { whenPast } from './expiry.ts'
 import { Http1Exchange } from './http1.ts'
-import { Http2Exchange, serveHttp2 } from './http2.ts'
+import { Http2Exchange, refuseStream, serveHttp2 } from './http2.ts'
 import type { Pipeline } from './pipeline.ts'
 import type { State } from './state.ts'
-import { newTicketKeys } from './tls.ts'
+import { newTicketKeys, type Tls } from './tls.ts'
 
 /** Longer than the 90 s after which Go's clients drop an idle connection: the client shall be first. */
 const IDLE = 120_000
@@ -25,33 +27,40 @@ const REQUEST_TIMEOUT = 60_000
 /** How long a client may take to end its side of a connection that we have ended. */
 const LINGER = 2000
 const TICKET_LIFETIME = 3_600_000
-const LONGEST_TIMER = 2 ** 31 - 1
 
 /** Word for word Go's. */
 const PLAIN_HTTP =
   'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
 
 export interface ListenerOptions {
-  readonly tls: TlsOptions
-  /** `tls.auth: on`: client certificates must be good, not just there. */
-  readonly verify: boolean
+  readonly tls: Tls
   /** What requests that begin now are served by. */
   readonly state: () => State
   readonly pipeline: Pipeline
+}
+
+/** A TCP connection whose TLS handshake has not ended. */
+interface Handshake {
+  readonly socket: Socket
+  /** Under whose rules it goes on, whatever comes meanwhile. */
+  readonly tls: Tls
 }
 
 export class Listener {
   readonly #options: ListenerOptions
   readonly #server: HttpsServer
   readonly #connections = new Map<TLSSocket, Connection>()
-  /** TCP connections whose TLS handshake has not ended, by address and port of the client. */
-  readonly #handshakes = new Map<string, Socket>()
+  /** By address and port of the client. */
+  readonly #handshakes = new Map<string, Handshake>()
+  #tls: Tls
   readonly #ticketTimer: NodeJS.Timeout
 
   constructor(options: ListenerOptions) {
     this.#options = options
+    this.#tls = options.tls
     this.#server = createServer({
-      ...options.tls,
+      ...options.tls.options,
+      ticketKeys: newTicketKeys(),
       noDelay: true,
       maxHeaderSize: HEADER_LIMIT,
       headersTimeout: HEAD_TIMEOUT,
@@ -65,8 +74,11 @@ export class Listener {
     ) => void)[]
     this.#server.removeAllListeners('secureConnection')
     this.#server.on('secureConnection', (socket: TLSSocket) => {
+      const handshake = this.#handshakes.get(remote(socket))
       this.#handshakes.delete(remote(socket))
-      const connection = this.#admit(socket)
+      // Not if its certificate was verified, or was not, by rules that are none any more.
+      const isJudged = handshake?.tls.trust === this.#tls.trust
+      const connection = isJudged ? this.#admit(socket) : undefined
       if (connection === undefined) socket.destroy()
       else if (socket.alpnProtocol === 'h2') this.#speakHttp2(socket, connection)
       else speakHttp1?.call(this.#server, socket)
@@ -93,11 +105,27 @@ export class Listener {
     return this.#server.address() as AddressInfo
   }
 
+  /**
+   * Handshakes that begin now go by it. Connections go on, unless it is decided in another way who is let in:
+   * then they end with their running requests, since nobody has looked at their certificates in that way.
+   *
+   * @returns whether it is any different
+   */
+  use(tls: Tls): boolean {
+    if (isDeepStrictEqual(tls, this.#tls)) return false
+    const isTrustChanged = tls.trust !== this.#tls.trust
+    this.#tls = tls
+    // Without new ticket keys Node would go back to those of the start.
+    this.#server.setSecureContext({ ...tls.options, ticketKeys: newTicketKeys() })
+    if (isTrustChanged) for (const connection of this.#connections.values()) connection.drain()
+    return true
+  }
+
   /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
   async close(grace: number): Promise<void> {
     clearInterval(this.#ticketTimer)
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    for (const socket of this.#handshakes.values()) socket.destroy()
+    for (const { socket } of this.#handshakes.values()) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()
     const timer = setTimeout(() => {
       for (const socket of this.#connections.keys()) socket.destroy()
@@ -109,11 +137,10 @@ export class Listener {
   /** The connection of a client that may send requests. */
   #admit(socket: TLSSocket): Connection | undefined {
     const certificate = socket.getPeerX509Certificate()
-    const { verify } = this.#options
     const state = this.#options.state()
     if (certificate === undefined && !state.admitsAnonymous) return undefined
     const peer = certificate && peerOf(certificate.raw)
-    if (verify && certificate !== undefined) {
+    if (this.#tls.verify && certificate !== undefined) {
       const fault = this.#fault(socket, peer)
       if (fault !== undefined) {
         state.log.write('WARN', `client certificate refused: ${fault}`, {
@@ -137,24 +164,21 @@ export class Listener {
       end(socket, () => socket.end()),
     )
     this.#connections.set(socket, connection)
-    const expiry =
-      this.#options.verify && peer ? this.#drainAt(connection, peer.notAfter) : undefined
+    const forget =
+      this.#tls.verify && peer ? whenPast(peer.notAfter, () => connection.drain()) : undefined
     socket.on('close', () => {
-      clearTimeout(expiry)
+      forget?.()
       this.#connections.delete(socket)
     })
     socket.on('error', () => socket.destroy())
     return connection
   }
 
-  #drainAt(connection: Connection, time: number): NodeJS.Timeout {
-    const wait = Math.min(time - Date.now(), LONGEST_TIMER)
-    return setTimeout(() => connection.drain(), wait).unref()
-  }
-
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = this.#connections.get(request.socket as TLSSocket)
     if (connection === undefined) throw new Error('bug: a request on an unknown connection')
+    // Sent before the client knew of the end. It gets no answer, so it can ask again on another connection.
+    if (connection.isDraining) return
     const { pipeline, state } = this.#options
     pipeline.begin(
       new Http1Exchange(request, response, expectsContinue, connection, state(), pipeline),
@@ -164,8 +188,10 @@ export class Listener {
   #speakHttp2(socket: TLSSocket, connection: Connection): void {
     const { pipeline, state } = this.#options
     const session = serveHttp2(socket, IDLE, (stream, headers, flags) => {
+      if (connection.isDraining) return refuseStream(stream)
       pipeline.begin(new Http2Exchange(stream, headers, flags, connection, state(), pipeline))
     })
+    connection.onDrain(() => session.close())
     connection.onClose(() => end(socket, () => session.close()))
     session.on('timeout', () => {
       // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
@@ -177,14 +203,14 @@ export class Listener {
   #answerPlainHttp(): void {
     this.#server.prependListener('connection', (socket: Socket) => {
       const key = remote(socket)
-      this.#handshakes.set(key, socket)
+      this.#handshakes.set(key, { socket, tls: this.#tls })
       socket.once('close', () => this.#handshakes.delete(key))
     })
     this.#server.prependListener(
       'tlsClientError',
       (error: NodeJS.ErrnoException, socket: TLSSocket) => {
         if (error.code === 'ERR_SSL_HTTP_REQUEST')
-          this.#handshakes.get(remote(socket))?.end(PLAIN_HTTP)
+          this.#handshakes.get(remote(socket))?.socket.end(PLAIN_HTTP)
       },
     )
   }

@@ -6,10 +6,12 @@
 
 import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, redirect } from '../api/router.ts'
+import type { Access } from '../auth/access.ts'
 import type { Question } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
 import type { Level } from '../telemetry/log.ts'
+import type { Follower } from '../telemetry/stream.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -18,6 +20,8 @@ const STALL = 30_000
 
 export class Pipeline {
   readonly #inFlight: InFlight
+  /** Answers that go on until their client goes away. */
+  readonly #following = new Map<Exchange, Follower>()
 
   constructor(inFlight: InFlight) {
     this.#inFlight = inFlight
@@ -27,6 +31,7 @@ export class Pipeline {
   begin(exchange: Exchange): void {
     exchange.connection.active++
     exchange.services.metrics.active++
+    exchange.services.keys.enter()
     this.#attempt(exchange, this.#admit)
   }
 
@@ -37,6 +42,17 @@ export class Pipeline {
 
   failed(exchange: Exchange, error: KesError): void {
     this.#fail(exchange, error)
+  }
+
+  /** Ends the answers that go on, of those who may not ask for them any more. */
+  review(access: Access): void {
+    for (const [exchange, follower] of this.#following) {
+      try {
+        authorise(exchange, access)
+      } catch {
+        follower.end()
+      }
+    }
   }
 
   #attempt(exchange: Exchange, step: (exchange: Exchange) => void): void {
@@ -69,10 +85,7 @@ export class Pipeline {
     if (method !== route.method) checkMethod(route, method, exchange.generation)
     exchange.served = served
     exchange.param = param
-    if (!served.skipAuth) {
-      const identity = exchange.caller
-      if (route.access === 'permitted') access.check(identity, question(route, exchange))
-    }
+    authorise(exchange, access)
     this.#inFlight.add(exchange, served.timeout)
     if (route.maxBody === undefined) this.#handle(exchange)
     else exchange.receive(route.maxBody)
@@ -113,7 +126,7 @@ export class Pipeline {
     if (exchange.isAnswered) return
     exchange.isAnswered = true
     this.#inFlight.delete(exchange)
-    const { metrics, audit } = exchange.services
+    const { metrics, audit, keys } = exchange.services
     const took = performance.now() - exchange.startedAt
     metrics.active--
     metrics.count(exchange.served?.route.operation ?? '', reply.status, took)
@@ -127,8 +140,9 @@ export class Pipeline {
         took,
       })
     }
+    if (reply.lines !== undefined) return void this.#pump(exchange, reply, reply.lines)
+    keys.leave()
     if (reply.stream !== undefined) this.#follow(exchange, reply)
-    else if (reply.lines !== undefined) void this.#pump(exchange, reply, reply.lines)
     else {
       exchange.send(reply)
       exchange.connection.release()
@@ -152,6 +166,7 @@ export class Pipeline {
       follower.write(`{"error":${quote(error.message)}}\n`)
     } finally {
       follower.end()
+      exchange.services.keys.leave()
       exchange.connection.release()
     }
   }
@@ -162,12 +177,23 @@ export class Pipeline {
     const { connection } = exchange
     const follower = exchange.open(reply, () => {
       stream?.unfollow(follower)
+      this.#following.delete(exchange)
       connection.followers.delete(follower)
       connection.release()
     })
     connection.followers.add(follower)
+    this.#following.set(exchange, follower)
     stream?.follow(follower)
   }
+}
+
+/** Returns when its route may be called, by this client. @throws KesError NO_CERTIFICATE, NOT_ALLOWED */
+function authorise(exchange: Exchange, access: Access): void {
+  const { served } = exchange
+  if (served === undefined || served.skipAuth) return
+  const identity = exchange.caller
+  const { route } = served
+  if (route.access === 'permitted') access.check(identity, question(route, exchange))
 }
 
 /** What policies judge: the route's own path, whatever spelling was asked for. */

@@ -1,32 +1,26 @@
 /** The server: from a Config to an open port and back. The only place where the parts are put together. */
 
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 
-import { ROUTES } from '../api/index.ts'
-import type { ServedRoute } from '../api/route.ts'
-import { Access } from '../auth/access.ts'
-import { Policy } from '../auth/policy.ts'
 import type { Config } from '../config/config.ts'
-import { KesError } from '../errors.ts'
-import { KeyService } from '../keys/service.ts'
-import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import type { Loaded } from '../config/load.ts'
+import type { KeyService } from '../keys/service.ts'
 import { AuditLog } from '../telemetry/audit.ts'
 import { ErrorLog } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { LineSink } from '../telemetry/sink.ts'
-import { now } from '../time.ts'
 import { InFlight } from './deadlines.ts'
 import { Listener } from './listener.ts'
 import { Pipeline } from './pipeline.ts'
+import { changedSections, type Plan, prepare, reasonsOf } from './reload.ts'
 import { type State, stateOf } from './state.ts'
-import { tlsOptions } from './tls.ts'
+import { loadTls, tlsPaths } from './tls.ts'
+import { FileWatch } from './watch.ts'
 
 /** How long running requests may take to end when the server stops. */
 const GRACE = 10_000
-const OPEN_TRIES = 5
-const OPEN_LIMIT = 30_000
-const CREATE_LIMIT = 15_000
+/** How long those of a keystore that was replaced may take. */
+const RETIRE_LIMIT = 60_000
 
 /** Where logs go; by default the process's standard streams. */
 export interface ServerStreams {
@@ -34,26 +28,40 @@ export interface ServerStreams {
   readonly stderr?: NodeJS.WritableStream
 }
 
+interface Parts {
+  readonly address: AddressInfo
+  readonly listener: Listener
+  readonly pipeline: Pipeline
+  readonly inFlight: InFlight
+  /** What requests that begin now are served by; a reload swaps it. */
+  readonly current: { state: State }
+  readonly stdout: LineSink
+  readonly stderr: LineSink
+}
+
 export class Server {
   readonly address: AddressInfo
-  readonly #listener: Listener
-  readonly #state: State
-  readonly #inFlight: InFlight
-  readonly #sinks: readonly LineSink[]
+  readonly #parts: Parts
+  readonly #watch: FileWatch
+  readonly #stop = new AbortController()
+  /** Ends with the reload that was asked for last. */
+  #reloads: Promise<unknown> = Promise.resolve()
+  /** Keystores that were replaced and are not closed yet. */
+  readonly #retiring = new Set<Promise<void>>()
   #closing: Promise<void> | undefined
 
-  private constructor(
-    address: AddressInfo,
-    listener: Listener,
-    state: State,
-    inFlight: InFlight,
-    sinks: readonly LineSink[],
-  ) {
-    this.address = address
-    this.#listener = listener
-    this.#state = state
-    this.#inFlight = inFlight
-    this.#sinks = sinks
+  private constructor(parts: Parts) {
+    this.address = parts.address
+    this.#parts = parts
+    this.#watch = new FileWatch({
+      paths: () => tlsPaths(parts.current.state.config.tls),
+      take: () => this.#inTurn(() => this.#takeCertificates()),
+      complain: (reason) =>
+        parts.current.state.log.write(
+          'WARN',
+          `changed certificate files cannot be used, the old ones stay: ${reason}`,
+        ),
+    })
   }
 
   /**
@@ -62,38 +70,53 @@ export class Server {
    * @throws TlsFileError, KeyStoreError, and the errors of listen(2): nothing is left open then.
    */
   static async start(config: Config, streams: ServerStreams = {}): Promise<Server> {
-    const { host, port } = config.address
-    const tls = tlsOptions(config.tls, `${host}:${port}`)
     const stdout = new LineSink(streams.stdout ?? process.stdout)
     const stderr = new LineSink(streams.stderr ?? process.stderr)
-    const log = new ErrorLog({
-      sink: stderr,
-      threshold: config.log.threshold,
-      format: config.log.format,
-    })
-    const keys = new KeyService(await openKeyStore(config, log), config.cache)
-    const inFlight = new InFlight()
+    const audit = new AuditLog(config.log.audit ? stdout : undefined)
+    const lasting = { metrics: new Metrics(), audit, log: new ErrorLog(stderr, config.log) }
+    const { keys, tls } = await prepare(config, lasting, new AbortController().signal)
     try {
-      const access = accessOf(config)
-      await createKeys(keys, config)
-      const state = stateOf({
-        keys,
-        access,
-        metrics: new Metrics(),
-        audit: new AuditLog(config.log.audit ? stdout : undefined),
-        log,
-        routes: servedRoutes(config),
-        generation: config.generation,
-      })
+      const current = { state: stateOf(config, keys, lasting) }
+      const inFlight = new InFlight()
       const pipeline = new Pipeline(inFlight)
-      const listener = new Listener({ tls, verify: config.tls.auth, state: () => state, pipeline })
+      const listener = new Listener({ tls, state: () => current.state, pipeline })
+      const { host, port } = config.address
       // Without a host, every address of the machine, over IPv6 and IPv4.
       const address = await listener.listen(host === '' ? '::' : host, port)
-      return new Server(address, listener, state, inFlight, [stdout, stderr])
+      return new Server({ address, listener, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
       await keys.close()
       throw error
     }
+  }
+
+  /**
+   * Serves by another configuration, all of it or, when anything is wrong with it, none. Requests that run end under
+   * the one that they began with; followers of logs, counts and cached keys stay. Everything changes but the address.
+   *
+   * @param read called when the reloads before are done
+   * @throws what `read` throws, TlsFileError, KeyStoreError; the error log has the reason, too
+   */
+  reload(read: () => Loaded): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.#parts.current.state
+      const { log } = before
+      try {
+        const { config, warnings } = read()
+        // What it listens on cannot be changed while it listens.
+        const next = { ...config, address: before.config.address }
+        const plan = await prepare(next, before, this.#stop.signal, before)
+        const changes = [...changedSections(before.config, next), ...this.#apply(plan)]
+        for (const warning of warnings) log.write('WARN', warning)
+        if (changedSections(before.config, config).includes('address'))
+          log.write('WARN', 'address: another one needs a restart; the server stays where it is')
+        log.write('INFO', 'the config was reloaded', { changed: changes.join(', ') || 'nothing' })
+      } catch (error) {
+        for (const reason of reasonsOf(error))
+          log.write('ERROR', `the reload is refused, everything stays as it is: ${reason}`)
+        throw error
+      }
+    })
   }
 
   /** Accepts no more, lets running requests end (at most 10 s), and closes the keystore. */
@@ -103,86 +126,59 @@ export class Server {
   }
 
   async #close(): Promise<void> {
-    this.#state.audit.stream.close()
-    this.#state.log.stream.close()
-    await this.#listener.close(GRACE)
-    this.#inFlight.close()
-    await this.#state.keys.close()
-    for (const sink of this.#sinks) sink.flush()
+    const { current, listener, inFlight, stdout, stderr } = this.#parts
+    this.#stop.abort(new Error('the server is stopping'))
+    this.#watch.close()
+    current.state.audit.stream.close()
+    current.state.log.stream.close()
+    await listener.close(GRACE)
+    inFlight.close()
+    await this.#reloads
+    await Promise.all(this.#retiring)
+    await current.state.keys.close()
+    for (const sink of [stdout, stderr]) sink.flush()
   }
-}
 
-function servedRoutes({ api }: Config): ServedRoute[] {
-  return ROUTES.map((route) => {
-    const settings = api.get(route.path)
-    return {
-      route,
-      skipAuth: settings?.skipAuth ?? false,
-      timeout: settings?.timeout ?? route.timeout,
-    }
-  })
-}
+  /** Reloads never overlap. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#reloads.then(() => {
+      this.#stop.signal.throwIfAborted()
+      return work()
+    })
+    this.#reloads = done.catch(() => {})
+    return done
+  }
 
-function accessOf({ admin, policies }: Config): Access {
-  const createdAt = now()
-  return new Access({
-    admin,
-    policies: policies.map(
-      ({ name, allow, deny, language, generation }) =>
-        new Policy(
-          name,
-          { allow, deny },
-          { createdAt, createdBy: admin ?? '', language, generation },
-        ),
-    ),
-    assignments: new Map(
-      policies.flatMap(({ name, identities }) =>
-        identities.map((identity) => [identity, name] as const),
-      ),
-    ),
-    createdAt,
-  })
-}
+  /** In one go, so that no request sees a part of it. @returns what else has changed than the config's text */
+  #apply({ config, keys, tls }: Plan): string[] {
+    const { current, listener, pipeline, stdout } = this.#parts
+    const before = current.state
+    const next = stateOf(config, keys, before, before)
+    const hasNewCertificates = listener.use(tls)
+    current.state = next
+    before.access.followedBy(next.access)
+    next.audit.configure(config.log.audit ? stdout : undefined)
+    next.log.configure(config.log)
+    if (keys === before.keys) keys.cache.configure(config.cache)
+    else this.#retire(before.keys)
+    pipeline.review(next.access)
+    return hasNewCertificates ? ['certificates'] : []
+  }
 
-/** A keystore that cannot be reached yet gets a few more chances: it may be starting, too. */
-async function openKeyStore({ keystore }: Config, log: ErrorLog): Promise<KeyStore> {
-  const { kind, settings } = keystore
-  const signal = AbortSignal.timeout(OPEN_LIMIT)
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const store = await kind.open(settings, signal)
-      await store.status(signal)
-      return store
-    } catch (error) {
-      const isUnreachable = error instanceof KeyStoreError && error.failure === 'unreachable'
-      if (!isUnreachable || attempt === OPEN_TRIES || signal.aborted) {
-        throw new KeyStoreError(
-          'failed',
-          `keystore ${kind.name} (${kind.describe(settings)}): ${(error as Error).message}`,
-          { cause: error },
-        )
-      }
-      log.write(
+  #retire(keys: KeyService): void {
+    const closed = keys.retire(RETIRE_LIMIT).catch((error: unknown) => {
+      this.#parts.current.state.log.write(
         'WARN',
-        `the keystore cannot be reached, try ${attempt} of ${OPEN_TRIES}: ${error.message}`,
+        `the old keystore was not closed properly: ${(error as Error).message}`,
       )
-      await sleep(250 * 2 ** attempt)
-    }
+    })
+    this.#retiring.add(closed)
+    void closed.then(() => this.#retiring.delete(closed))
   }
-}
 
-async function createKeys(keys: KeyService, { keys: names, admin }: Config): Promise<void> {
-  for (const name of names) {
-    try {
-      await keys.create(name, admin ?? '', { signal: AbortSignal.timeout(CREATE_LIMIT) })
-    } catch (error) {
-      if (error instanceof KesError && error.code === 'KEY_EXISTS') continue
-      const cause = error instanceof KesError ? (error.cause as Error | undefined) : undefined
-      throw new KeyStoreError(
-        'failed',
-        `key '${name}' of the config cannot be created: ${cause?.message ?? (error as Error).message}`,
-        { cause: error },
-      )
-    }
+  async #takeCertificates(): Promise<void> {
+    const { current, listener } = this.#parts
+    const { config, log } = current.state
+    if (listener.use(loadTls(config))) log.write('INFO', 'changed certificate files are in use')
   }
 }

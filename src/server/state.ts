@@ -1,18 +1,79 @@
 /** Everything that a configuration decides, as one immutable snapshot: a request keeps the one that it began with. */
 
+import { ROUTES } from '../api/index.ts'
 import { Router } from '../api/router.ts'
-import type { Services } from '../api/route.ts'
+import type { ServedRoute, Services } from '../api/route.ts'
+import { Access } from '../auth/access.ts'
+import { Policy } from '../auth/policy.ts'
+import type { Config } from '../config/config.ts'
+import type { KeyService } from '../keys/service.ts'
+import { now } from '../time.ts'
+
+/** What outlives every configuration: counts, the time of the start, those who follow a log. */
+export type Lasting = Pick<Services, 'metrics' | 'audit' | 'log'>
 
 export interface State extends Services {
+  /** What it was made from. */
+  readonly config: Config
   readonly router: Router
   /** Some route may be called without a certificate. */
   readonly admitsAnonymous: boolean
 }
 
-export function stateOf(services: Services): State {
+/**
+ * @param keys shared with the state before, when the keystore is the same
+ * @param before what was changed over the API since then stays
+ */
+export function stateOf(
+  config: Config,
+  keys: KeyService,
+  { metrics, audit, log }: Lasting,
+  before?: State,
+): State {
+  const routes = servedRoutes(config)
   return {
-    ...services,
-    router: new Router(services.routes),
-    admitsAnonymous: services.routes.some(({ skipAuth }) => skipAuth),
+    config,
+    metrics,
+    audit,
+    log,
+    keys,
+    access: accessOf(config, before?.access),
+    generation: config.generation,
+    routes,
+    router: new Router(routes),
+    admitsAnonymous: routes.some(({ skipAuth }) => skipAuth),
   }
+}
+
+function servedRoutes({ api }: Config): ServedRoute[] {
+  return ROUTES.map((route) => {
+    const settings = api.get(route.path)
+    return {
+      route,
+      skipAuth: settings?.skipAuth ?? false,
+      timeout: settings?.timeout ?? route.timeout,
+    }
+  })
+}
+
+function accessOf({ admin, policies }: Config, previous: Access | undefined): Access {
+  const createdAt = now()
+  const rules = {
+    admin,
+    policies: policies.map(
+      ({ name, allow, deny, language, generation }) =>
+        new Policy(
+          name,
+          { allow, deny },
+          { createdAt, createdBy: admin ?? '', language, generation },
+        ),
+    ),
+    assignments: new Map(
+      policies.flatMap(({ name, identities }) =>
+        identities.map((identity) => [identity, name] as const),
+      ),
+    ),
+    createdAt,
+  }
+  return new Access(rules, previous)
 }

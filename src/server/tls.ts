@@ -1,30 +1,40 @@
-/** What TLS needs: the server's certificate, the CAs that client certificates are verified against, ticket keys. */
+/** What TLS needs: the server's certificate and key, the CAs of its clients, ticket keys. */
 
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import type { TlsOptions } from 'node:tls'
+import { createSecureContext, type TlsOptions } from 'node:tls'
 
+import type { Config, TlsConfig } from '../config/config.ts'
 import { randomBytes } from '../crypto/random.ts'
-import { readCas, readPem, readSystemCas, TlsFileError } from '../pem.ts'
+import {
+  parseCertificate,
+  readCas,
+  readPem,
+  readSystemCas,
+  systemCaPlaces,
+  TlsFileError,
+} from '../pem.ts'
 
-/** Paths of PEM files. */
-export interface TlsFiles {
-  readonly key: string
-  readonly cert: string
-  /** Of an encrypted key. */
-  readonly password: string
-  /** Verify client certificates: chain, dates, usage. */
-  readonly auth: boolean
-  /** File or directory; '' for the operating system's CAs. */
-  readonly ca: string
+/** Checked: nothing of it is refused when it is put to use. */
+export interface Tls {
+  /** Complete but for ticket keys. Equal for equal files and settings. */
+  readonly options: TlsOptions
+  /** `tls.auth: on`: client certificates must be good, not just there. */
+  readonly verify: boolean
+  /** Stands for who is let in and by whom: address, verification, CAs. */
+  readonly trust: string
 }
 
-/** @throws TlsFileError */
-export function tlsOptions(files: TlsFiles, address: string): TlsOptions {
+/** Reads the files anew. @throws TlsFileError */
+export function loadTls({ tls: files, address }: Pick<Config, 'tls' | 'address'>): Tls {
   const key = readPem(files.key, 'tls.key')
   const cert = readPem(files.cert, 'tls.cert')
   checkPair(files, key, cert)
   const ca = files.auth ? clientCas(files.ca) : []
-  return {
+  const trust = createHash('sha256')
+    .update(JSON.stringify([address, files.auth, ca]))
+    .digest('hex')
+    .slice(0, 32)
+  const options: TlsOptions = {
     key,
     cert,
     ...(files.password !== '' && { passphrase: files.password }),
@@ -36,13 +46,16 @@ export function tlsOptions(files: TlsFiles, address: string): TlsOptions {
     minVersion: 'TLSv1.2',
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: 10_000,
-    ticketKeys: newTicketKeys(),
     // A session made under other rules must not be resumed under these.
-    sessionIdContext: createHash('sha256')
-      .update(JSON.stringify([address, files.auth, ca]))
-      .digest('hex')
-      .slice(0, 32),
+    sessionIdContext: trust,
   }
+  checkContext(files, options)
+  return { options, verify: files.auth, trust }
+}
+
+/** Files and directories that `loadTls` reads. */
+export function tlsPaths({ key, cert, auth, ca }: TlsConfig): readonly string[] {
+  return [key, cert, ...(!auth ? [] : ca === '' ? systemCaPlaces() : [ca])]
 }
 
 /** To be replaced hourly: a session can be resumed for as long as its ticket's key lives. */
@@ -51,7 +64,7 @@ export function newTicketKeys(): Buffer {
 }
 
 function checkPair(
-  { key: keyPath, cert: certPath, password }: TlsFiles,
+  { key: keyPath, cert: certPath, password }: TlsConfig,
   key: string,
   cert: string,
 ): void {
@@ -82,10 +95,24 @@ function checkPair(
 }
 
 function clientCas(path: string): string[] {
-  if (path !== '') return readCas(path)
-  const cas = readSystemCas()
-  if (cas.length > 0) return cas
-  throw new TlsFileError(
-    'tls.auth: on needs CA certificates, and this system has none in the usual places; set tls.ca',
-  )
+  const cas = path === '' ? readSystemCas() : readCas(path)
+  if (cas.length === 0) {
+    throw new TlsFileError(
+      'tls.auth: on needs CA certificates, and this system has none in the usual places; set tls.ca',
+    )
+  }
+  // OpenSSL would leave a damaged one out without a word.
+  for (const pem of cas) parseCertificate(pem, `tls.ca: '${path}'`)
+  return cas
+}
+
+/** What OpenSSL does not like, it says here and not when the old options are gone: a weak key, a damaged chain. */
+function checkContext({ cert }: TlsConfig, options: TlsOptions): void {
+  try {
+    createSecureContext(options)
+  } catch (error) {
+    throw new TlsFileError(`tls.cert: '${cert}' cannot be used: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
 }

@@ -17,14 +17,20 @@ export interface AuditEvent {
   readonly took: number
 }
 
+/** One for the life of a server: those who follow it, and the count, outlive a change of its settings. */
 export class AuditLog {
   readonly stream = new EventStream()
-  readonly #sink: LineSink | undefined
+  #sink: LineSink | undefined
   /** Events written to any target. */
   events = 0
 
   /** @param sink where each event goes as a line; absent: only to followers of the stream. */
   constructor(sink?: LineSink) {
+    this.#sink = sink
+  }
+
+  /** @param sink as for the constructor */
+  configure(sink: LineSink | undefined): void {
     this.#sink = sink
   }
 

@@ -15,28 +15,34 @@ export type LogFormat = 'text' | 'json'
 /** Names and values beside the message; undefined ones are left out. */
 export type Attributes = Readonly<Record<string, string | number | undefined>>
 
-interface Options {
-  readonly sink: LineSink
+export interface LogSettings {
   /** Lines below it are not written; Infinity writes none. */
   readonly threshold: number
   readonly format: LogFormat
 }
 
+/** One for the life of a server: those who follow it, and the count, outlive a change of its settings. */
 export class ErrorLog {
   readonly stream = new EventStream()
-  readonly #options: Options
+  readonly #sink: LineSink
+  #settings: LogSettings
   /** Events of failed calls, whoever sees them. */
   events = 0
 
-  constructor(options: Options) {
-    this.#options = options
+  constructor(sink: LineSink, settings: LogSettings) {
+    this.#sink = sink
+    this.#settings = settings
+  }
+
+  configure(settings: LogSettings): void {
+    this.#settings = settings
   }
 
   /** One line for the operator. */
   write(level: Level, message: string, attributes: Attributes = {}): void {
-    const { sink, threshold, format } = this.#options
+    const { threshold, format } = this.#settings
     if (LEVELS[level] < threshold) return
-    sink.write(
+    this.#sink.write(
       format === 'json'
         ? jsonLine(level, message, attributes)
         : textLine(level, message, attributes),

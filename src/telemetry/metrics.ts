@@ -16,8 +16,6 @@ export interface Gauges {
   auditEvents(): number
   errorEvents(): number
   cachedKeys(): number
-  cacheHits(): number
-  cacheMisses(): number
   keyStoreUp(): number
 }
 
@@ -25,11 +23,15 @@ export class Metrics {
   /** Requests that are being worked on. */
   active = 0
   readonly startedAt = Date.now()
+  /** Counted by the cache. */
+  readonly cache = { hits: 0, misses: 0 }
   readonly #statuses = new Map<number, number>()
   readonly #operations = new Map<string, Map<number, number>>()
   readonly #buckets = [...BOUNDS, Infinity].map(() => 0)
   #seconds = 0
-  #text: { plain: Registry; full: Registry } | undefined
+  #text: Promise<{ plain: Registry; full: Registry }> | undefined
+  /** Of the last scrape: who knows them changes with the configuration. */
+  #gauges: Gauges | undefined
 
   /** @param operation what was asked for; '' when no route matched. @param took milliseconds */
   count(operation: string, status: number, took: number): void {
@@ -57,21 +59,27 @@ export class Metrics {
    *   clients expect.
    */
   async text(gauges: Gauges, full: boolean): Promise<string> {
-    this.#text ??= await this.#registries(gauges)
-    return full ? this.#text.full.metrics() : this.#text.plain.metrics()
+    this.#gauges = gauges
+    this.#text ??= this.#registries()
+    const { plain, full: all } = await this.#text
+    return full ? all.metrics() : plain.metrics()
   }
 
-  async #registries(gauges: Gauges): Promise<{ plain: Registry; full: Registry }> {
+  async #registries(): Promise<{ plain: Registry; full: Registry }> {
     const { collectDefaultMetrics, Registry } = await import('prom-client')
     const plain = new Registry()
-    for (const family of this.#families(gauges)) plain.registerMetric(family as unknown as Metric)
+    for (const family of this.#families()) plain.registerMetric(family as unknown as Metric)
     const own = new Registry()
     collectDefaultMetrics({ register: own })
-    for (const family of this.#ownFamilies(gauges)) own.registerMetric(family as unknown as Metric)
+    for (const family of this.#ownFamilies()) own.registerMetric(family as unknown as Metric)
     return { plain, full: Registry.merge([plain, own]) }
   }
 
-  #families(gauges: Gauges): Family[] {
+  #ask(gauge: keyof Gauges): () => number {
+    return () => this.#gauges?.[gauge]() ?? 0
+  }
+
+  #families(): Family[] {
     const responses = (least: number, below: number) => (): Sample[] => {
       // The first scrape must show every family, or a rate over it starts with a gap.
       const codes = new Map([[least, 0]])
@@ -114,13 +122,13 @@ export class Metrics {
         'counter',
         'kes_log_audit_events',
         'Number of audit log events written to the audit log targets.',
-        () => gauges.auditEvents(),
+        this.#ask('auditEvents'),
       ),
       new Family(
         'counter',
         'kes_log_error_events',
         'Number of error log events written to the error log targets.',
-        () => gauges.errorEvents(),
+        this.#ask('errorEvents'),
       ),
       new Family(
         'gauge',
@@ -172,7 +180,7 @@ export class Metrics {
     return Math.max(0, this.active - 1)
   }
 
-  #ownFamilies(gauges: Gauges): Family[] {
+  #ownFamilies(): Family[] {
     return [
       new Family(
         'counter',
@@ -186,23 +194,29 @@ export class Metrics {
             })),
           ),
       ),
-      new Family('gauge', 'kes_cache_keys', 'Number of keys in the cache.', () =>
-        gauges.cachedKeys(),
+      new Family(
+        'gauge',
+        'kes_cache_keys',
+        'Number of keys in the cache.',
+        this.#ask('cachedKeys'),
       ),
-      new Family('counter', 'kes_cache_hits', 'Number of keys taken from the cache.', () =>
-        gauges.cacheHits(),
+      new Family(
+        'counter',
+        'kes_cache_hits',
+        'Number of keys taken from the cache.',
+        () => this.cache.hits,
       ),
       new Family(
         'counter',
         'kes_cache_misses',
         'Number of keys that had to be fetched from the keystore.',
-        () => gauges.cacheMisses(),
+        () => this.cache.misses,
       ),
       new Family(
         'gauge',
         'kes_keystore_up',
         'Whether the keystore answered the last time it was asked.',
-        () => gauges.keyStoreUp(),
+        this.#ask('keyStoreUp'),
       ),
     ]
   }

@@ -301,11 +301,13 @@ test('who gives up waiting does not end the fetch of the others', async (t) => {
 })
 
 test('hits and misses are counted', async (t) => {
-  const { keys, get } = scene(t)
-  await get()
-  await get()
-  await get()
-  assert.deepEqual([keys.cache.hits, keys.cache.misses], [2, 1])
+  const store = new FakeStore()
+  store.entries.set('a', entry())
+  const counts = { hits: 10, misses: 20 }
+  const keys = new KeyService(store, { any: LONG, unused: LONG, offline: 0 }, counts)
+  t.after(() => keys.close())
+  for (let i = 0; i < 3; i++) await keys.get('a', PATIENT)
+  assert.deepEqual(counts, { hits: 12, misses: 21 })
 })
 
 test('a closed cache holds no keys', async (t) => {

@@ -5,12 +5,13 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect, type ConnectionOptions, type SecureVersion } from 'node:tls'
+import { connect } from 'node:tls'
 
 import { type Certificate, certificate } from '../support/certificates.ts'
 import { eventually, kes, serverFiles, startServerProcess } from '../support/process.ts'
 import { ask, startServer, tempDir, type TestServer } from '../support/server.ts'
 import { follow } from '../support/session.ts'
+import { visit } from '../support/visitor.ts'
 
 const HOUR = 3_600_000
 
@@ -182,56 +183,6 @@ test('a CA file without a certificate ends the start', async (t) => {
   assert.match(stderr, /^Error: tls\.ca: .*empty\.pem.*no CA certificate/)
 })
 
-interface Visit {
-  readonly isReused: boolean
-  /** The session to resume next time. */
-  readonly session: Buffer | undefined
-  /** undefined when the server closed without an answer. */
-  readonly identity: string | undefined
-}
-
-/** One request over TLS of one version, which resumes a session if there is one. */
-function visit(
-  port: number,
-  who: Certificate | undefined,
-  version: SecureVersion,
-  session?: Buffer,
-): Promise<Visit> {
-  return new Promise((resolve, reject) => {
-    const options: ConnectionOptions = {
-      port,
-      host: '127.0.0.1',
-      rejectUnauthorized: false,
-      minVersion: version,
-      maxVersion: version,
-      ...(who && { key: who.key, cert: who.cert }),
-      ...(session && { session }),
-    }
-    const socket = connect(options)
-    let received = ''
-    let isReused = false
-    let latest: Buffer | undefined
-    socket.on('session', (ticket: Buffer) => (latest = ticket))
-    socket.on('secureConnect', () => {
-      isReused = socket.isSessionReused()
-      socket.write(
-        'GET /v1/identity/self/describe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
-      )
-    })
-    socket.on('data', (chunk: Buffer) => (received += chunk.toString()))
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') reject(error)
-    })
-    socket.on('close', () =>
-      resolve({
-        isReused,
-        session: latest,
-        identity: /"identity":"([0-9a-f]{64})"/.exec(received)?.[1],
-      }),
-    )
-  })
-}
-
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   test(`a session of ${version} is resumed, with the identity that it began with`, async (t) => {
     const ca = await certificate({ subject: 'ca', ca: true })
@@ -239,7 +190,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const { port } = await strict(t, ca)
     const first = await visit(port, member, version)
     assert.equal(first.identity, member.identity)
-    const second = await visit(port, member, version, first.session)
+    const second = await visit(port, member, version, first)
     assert.equal(second.isReused, true)
     assert.equal(second.identity, member.identity)
   })
@@ -250,7 +201,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const other = await certificate({ subject: 'other', issuer: ca })
     const { port } = await strict(t, ca)
     const first = await visit(port, member, version)
-    const second = await visit(port, other, version, first.session)
+    const second = await visit(port, other, version, first)
     assert.equal(second.identity, second.isReused ? member.identity : other.identity)
   })
 
@@ -265,13 +216,13 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     await before.instance.close()
 
     const other = await startServer(t, { tls: 'auth: on', ca: otherCa.cert, port })
-    const refused = await visit(port, member, version, session)
+    const refused = await visit(port, member, version, { session })
     assert.equal(refused.isReused, false)
     assert.equal(refused.identity, undefined)
     await other.instance.close()
 
     await startServer(t, { tls: 'auth: off', port })
-    const anew = await visit(port, member, version, session)
+    const anew = await visit(port, member, version, { session })
     assert.equal(anew.isReused, false)
     assert.equal(anew.identity, member.identity)
   })
@@ -311,7 +262,7 @@ test('what the certificate allows ends with it: on open connections, and on resu
   assert.ok(Date.now() > expiry - 1000)
   await sleep(Math.max(0, expiry + 1100 - Date.now()))
   for (const [index, version] of versions.entries()) {
-    const late = await visit(port, member, version, sessions[index]?.session)
+    const late = await visit(port, member, version, sessions[index])
     assert.equal(late.isReused, true)
     assert.equal(late.identity, undefined, version)
   }

@@ -9,8 +9,8 @@ import { Writable } from 'node:stream'
 import { connect as tlsConnect } from 'node:tls'
 
 import type { Config } from '#src/config/config.js'
-import { loadConfig } from '#src/config/load.js'
-import type { KeyStore } from '#src/keystore/keystore.js'
+import { type Loaded, loadConfig } from '#src/config/load.js'
+import type { KeyStore, KeyStoreKind } from '#src/keystore/keystore.js'
 import { Server } from '#src/server/server.js'
 import { type Certificate, certificate } from './certificates.ts'
 
@@ -51,6 +51,8 @@ export interface TestServer extends Cast {
   readonly instance: Server
   /** Directory of the config's files. */
   readonly directory: string
+  /** Reloads; options that are left out are as they were. @throws why it is refused */
+  reload(options: TestServerOptions): Promise<void>
   /** What was written to standard output and standard error so far. */
   stdout(): string
   stderr(): string
@@ -65,6 +67,8 @@ export interface TestServerOptions {
   readonly ca?: string
   /** Identity of the admin, instead of the cast's. */
   readonly admin?: string
+  /** The server's; written to files. */
+  readonly certificate?: Pick<Certificate, 'key' | 'cert'>
   /** Instead of the configured keystore. */
   readonly store?: KeyStore
   /** A free one by default. */
@@ -75,41 +79,52 @@ export interface TestServerOptions {
 export async function startServer(t: Owner, options: TestServerOptions = {}): Promise<TestServer> {
   const cast = await people()
   const directory = tempDir(t)
+  const [stdout, stderr] = [new Recorder(), new Recorder()]
+  const instance = await Server.start(loadedFrom(cast, directory, options).config, {
+    stdout,
+    stderr,
+  })
+  t.after(() => instance.close())
+  let latest = options
+  return {
+    ...cast,
+    instance,
+    directory,
+    port: instance.address.port,
+    reload: (changes) =>
+      instance.reload(() => loadedFrom(cast, directory, (latest = { ...latest, ...changes }))),
+    stdout: () => stdout.text,
+    stderr: () => stderr.text,
+  }
+}
+
+/** Writes the files that the options ask for, and reads the config that they mean. */
+function loadedFrom(cast: Cast, directory: string, options: TestServerOptions): Loaded {
   const files = {
     key: join(directory, 'server.key'),
     cert: join(directory, 'server.cert'),
     ca: join(directory, 'ca.pem'),
   }
-  writeFileSync(files.key, cast.server.key)
-  writeFileSync(files.cert, cast.server.cert)
+  const { key, cert } = options.certificate ?? cast.server
+  writeFileSync(files.key, key)
+  writeFileSync(files.cert, cert)
   if (options.ca !== undefined) writeFileSync(files.ca, options.ca)
   const extra = options.config ?? ''
+  const has = (section: string): boolean => new RegExp(`^${section}:`, 'm').test(extra)
   const text = `
-address: 127.0.0.1:${options.port ?? 0}
+${has('address') ? '' : `address: 127.0.0.1:${options.port ?? 0}`}
 admin: { identity: ${options.admin ?? cast.admin.identity} }
 tls:
   key: ${files.key}
   cert: ${files.cert}
 ${options.ca === undefined ? '' : `  ca: ${files.ca}`}
 ${(options.tls ?? '').replace(/^/gm, '  ')}
-${/^policy:/m.test(extra) ? '' : userPolicy(cast.user.identity)}
-${/^keystore:/m.test(extra) ? '' : 'keystore: { memory: {} }'}
+${has('policy') ? '' : userPolicy(cast.user.identity)}
+${has('keystore') ? '' : 'keystore: { memory: {} }'}
 ${extra}`
-  const { config } = loadConfig(text, join(directory, 'config.yml'))
-  const [stdout, stderr] = [new Recorder(), new Recorder()]
-  const instance = await Server.start(
-    options.store === undefined ? config : withStore(config, options.store),
-    { stdout, stderr },
-  )
-  t.after(() => instance.close())
-  return {
-    ...cast,
-    instance,
-    directory,
-    port: instance.address.port,
-    stdout: () => stdout.text,
-    stderr: () => stderr.text,
-  }
+  const loaded = loadConfig(text, join(directory, 'config.yml'))
+  const { store } = options
+  return store === undefined ? loaded : { ...loaded, config: withStore(loaded.config, store) }
 }
 
 function userPolicy(identity: string): string {
@@ -128,8 +143,12 @@ function userPolicy(identity: string): string {
   return `policy: { user: { allow: ${JSON.stringify(allow)}, identities: [ ${identity} ] } }`
 }
 
+/** The same store is the same keystore, also for a reload. */
+const kinds = new WeakMap<KeyStore, KeyStoreKind>()
+
 function withStore(config: Config, store: KeyStore): Config {
-  const kind = { ...config.keystore.kind, open: async () => store }
+  const kind = kinds.get(store) ?? { ...config.keystore.kind, open: async () => store }
+  kinds.set(store, kind)
   return { ...config, keystore: { kind, settings: {} } }
 }
 

@@ -25,7 +25,7 @@ export async function openSession(t: Cleanup, port: number, who: Who): Promise<S
   http2.on('error', () => {})
   return {
     http2,
-    ask: (method, path, body) => {
+    ask: async (method, path, body) => {
       const stream = http2.request(
         { ':method': method, ':path': path },
         { endStream: body === undefined },

@@ -10,7 +10,7 @@ import { Lines } from '../support/sink.ts'
 
 function logOf(format: LogFormat = 'text', threshold = LEVELS.INFO as number) {
   const lines = new Lines()
-  return { lines, log: new ErrorLog({ sink: lines.sink, threshold, format }) }
+  return { lines, log: new ErrorLog(lines.sink, { threshold, format }) }
 }
 
 const TIME = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z'

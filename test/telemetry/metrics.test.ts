@@ -7,8 +7,6 @@ const GAUGES: Gauges = {
   auditEvents: () => 11,
   errorEvents: () => 12,
   cachedKeys: () => 13,
-  cacheHits: () => 14,
-  cacheMisses: () => 15,
   keyStoreUp: () => 1,
 }
 
@@ -171,6 +169,7 @@ test('the full form has our own families beside those of the Go server', async (
   const metrics = new Metrics()
   metrics.count('key:create', 200, 1)
   metrics.count('', 404, 1)
+  Object.assign(metrics.cache, { hits: 14, misses: 15 })
   const families = await scrape(metrics, true)
   for (const name of GO_FAMILIES) assert.ok(families.has(name), name)
   assert.deepEqual(series(families, 'kes_api_requests'), {
@@ -183,6 +182,13 @@ test('the full form has our own families beside those of the Go server', async (
   assert.deepEqual(series(families, 'kes_keystore_up'), { '': 1 })
   assert.ok([...families.keys()].some((name) => name.startsWith('process_')))
   assert.ok([...families.keys()].some((name) => name.startsWith('nodejs_')))
+})
+
+test('each scrape has the figures of whoever knows them then', async () => {
+  const metrics = new Metrics()
+  await metrics.text(GAUGES, true)
+  const text = await metrics.text({ ...GAUGES, cachedKeys: () => 99 }, true)
+  assert.match(text, /^kes_cache_keys 99$/m)
 })
 
 test('the plain form stays plain after a full scrape', async () => {

@@ -87,8 +87,6 @@ const metrics = route({
       auditEvents: () => audit.events,
       errorEvents: () => log.events,
       cachedKeys: () => keys.cache.size,
-      cacheHits: () => keys.cache.hits,
-      cacheMisses: () => keys.cache.misses,
       keyStoreUp: () => (keys.health.downSince === undefined ? 1 : 0),
     }
     return { status: 200, type: METRICS_TYPE, body: await call.services.metrics.text(gauges, full) }

@@ -1,0 +1,98 @@
+/** Opens the keystore of a configuration, and makes the keys that it asks for. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { Config } from '../config/config.ts'
+import { within } from '../deadline.ts'
+import { KesError } from '../errors.ts'
+import type { KeyService } from '../keys/service.ts'
+import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import type { ErrorLog } from '../telemetry/log.ts'
+
+/** Milliseconds for each key. */
+const CREATE_LIMIT = 15_000
+
+export interface OpenOptions {
+  /** How often a keystore is tried that cannot be reached: it may be starting, too. */
+  readonly tries: number
+  /** Milliseconds for all tries. */
+  readonly limit: number
+  readonly log: ErrorLog
+  /** Ends the attempt. */
+  readonly signal: AbortSignal
+}
+
+/** A keystore that has answered. @throws KeyStoreError that names it; nothing is left open then */
+export async function openKeyStore(
+  { keystore }: Config,
+  { tries, limit, log, signal: stop }: OpenOptions,
+): Promise<KeyStore> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(limit)])
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openOnce(keystore, signal)
+    } catch (error) {
+      const { name, message } = error as Error
+      const reason = name === 'TimeoutError' ? `no answer within ${limit / 1000} s` : message
+      const isUnreachable = error instanceof KeyStoreError && error.failure === 'unreachable'
+      if (!isUnreachable || attempt === tries || signal.aborted) {
+        const { kind, settings } = keystore
+        throw new KeyStoreError(
+          'failed',
+          `keystore ${kind.name} (${kind.describe(settings)}): ${reason}`,
+          { cause: error },
+        )
+      }
+      log.write('WARN', `the keystore cannot be reached, try ${attempt} of ${tries}: ${reason}`)
+      await sleep(250 * 2 ** attempt)
+    }
+  }
+}
+
+async function openOnce(
+  { kind, settings }: Config['keystore'],
+  signal: AbortSignal,
+): Promise<KeyStore> {
+  const opening = kind.open(settings, signal)
+  let store: KeyStore
+  try {
+    store = await within(opening, { signal })
+  } catch (error) {
+    // One that opens too late is not left open; one that does not open has been reported.
+    opening.then(
+      (late) => late.close(),
+      () => {},
+    )
+    throw error
+  }
+  try {
+    await within(store.status(signal), { signal })
+    return store
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** Creates those that do not exist. @throws KeyStoreError that names the first one that cannot be created */
+export async function createKeys(
+  keys: KeyService,
+  names: readonly string[],
+  by: string,
+  stop: AbortSignal,
+): Promise<void> {
+  for (const name of names) {
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(CREATE_LIMIT)])
+    try {
+      await keys.create(name, by, { signal })
+    } catch (error) {
+      if (error instanceof KesError && error.code === 'KEY_EXISTS') continue
+      const cause = error instanceof KesError ? (error.cause as Error | undefined) : undefined
+      throw new KeyStoreError(
+        'failed',
+        `key '${name}' of the config cannot be created: ${cause?.message ?? (error as Error).message}`,
+        { cause: error },
+      )
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * From one configuration to the next. Whatever can fail is done here while the old one serves; the step that then
+ * replaces it is the server's.
+ */
+
+import { isDeepStrictEqual } from 'node:util'
+
+import type { Config } from '../config/config.ts'
+import { ConfigError } from '../config/load.ts'
+import { KeyService } from '../keys/service.ts'
+import { KeyStoreError } from '../keystore/keystore.ts'
+import { TlsFileError } from '../pem.ts'
+import { createKeys, openKeyStore } from './keystore.ts'
+import type { Lasting, State } from './state.ts'
+import { loadTls, type Tls } from './tls.ts'
+
+/** What a configuration needs, at hand: `stateOf` makes a state of it, which cannot fail. */
+export interface Plan {
+  readonly config: Config
+  readonly keys: KeyService
+  readonly tls: Tls
+}
+
+/** At the start there is nothing better to do than to wait; later, a server that works. */
+const AT_START = { tries: 5, limit: 30_000 }
+const LATER = { tries: 1, limit: 10_000 }
+
+/**
+ * Reads certificates, opens the keystore if it is another one than before, and creates keys. When it fails nothing
+ * is left open; keys that it has created stay.
+ *
+ * @param before what serves now; absent at the start
+ * @throws TlsFileError, KeyStoreError; the signal's reason when it aborts
+ */
+export async function prepare(
+  config: Config,
+  { log, metrics }: Lasting,
+  signal: AbortSignal,
+  before?: State,
+): Promise<Plan> {
+  const tls = loadTls(config)
+  const kept = before !== undefined && isSameKeyStore(before.config, config) ? before : undefined
+  const patience = before === undefined ? AT_START : LATER
+  const keys =
+    kept?.keys ??
+    new KeyService(
+      await openKeyStore(config, { ...patience, log, signal }),
+      config.cache,
+      metrics.cache,
+    )
+  try {
+    // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
+    const names = config.keys.filter((name) => !kept?.config.keys.includes(name))
+    await createKeys(keys, names, config.admin ?? '', signal)
+    signal.throwIfAborted()
+    return { config, keys, tls }
+  } catch (error) {
+    if (kept === undefined) await keys.close()
+    throw error
+  }
+}
+
+function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {
+  return a.kind === b.kind && isDeepStrictEqual(a.settings, b.settings)
+}
+
+/** The sections that differ. */
+export function changedSections(before: Config, after: Config): string[] {
+  const sections = Object.keys(after) as (keyof Config)[]
+  return sections.filter((section) => !isDeepStrictEqual(before[section], after[section]))
+}
+
+/** Why a configuration is refused, for the log: a line each. */
+export function reasonsOf(error: unknown): readonly string[] {
+  if (error instanceof ConfigError) return error.findings
+  const isExpected = error instanceof TlsFileError || error instanceof KeyStoreError
+  const { message, stack = message } = error as Error
+  return [isExpected ? message : stack]
+}
