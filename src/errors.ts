@@ -36,6 +36,24 @@ const CODES = {
 
 export type ErrorCode = keyof typeof CODES
 
+/** Messages that name what they are about. */
+const VARIANTS: Partial<Record<ErrorCode, RegExp>> = {
+  BAD_BODY: /^invalid .*request body$/,
+  BAD_NAME: / is empty, too long or (is invalid|contains invalid characters)$/,
+  BAD_METHOD: /^received method '.*' expected '/,
+  BAD_CIPHER: / is not supported$|^invalid (HMAC )?key size for '/,
+  TOO_LARGE: /^request body is too large: /,
+}
+
+/** Which error an answer is; undefined when it is none of these. */
+export function codeOf(status: number, message: string): ErrorCode | undefined {
+  const codes = Object.keys(CODES) as ErrorCode[]
+  return codes.find((code) => {
+    const [ofCode, text] = CODES[code]
+    return ofCode === status && (text === message || VARIANTS[code]?.test(message))
+  })
+}
+
 interface Options {
   readonly message?: string
   /** What the log says where the message quotes the request's body. */

@@ -1,0 +1,252 @@
+/** HTTP/2 by Node's classes: one connection with many streams. Loaded with the first call. */
+
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+
+import { within } from '../deadline.ts'
+import { connectionError, timeoutError } from './failures.ts'
+import type { Address, Settings } from './options.ts'
+import { onAbort } from './scope.ts'
+import type { Connection, HttpAnswer, HttpRequest, SendOptions } from './transport.ts'
+
+/** Before servers, and what translates addresses on the way, forget an idle connection. */
+const IDLE = 60_000
+/** After a pause this long, a request with an effect first makes sure that somebody is there. */
+const DOUBTFUL = 1000
+
+/**
+ * Speaks HTTP/2 on a socket. Resolves with the server's first words: those come after it has accepted the client's
+ * certificate, so that no request is sent to a server that will not read it.
+ *
+ * @throws ConnectionError; the signal's reason
+ */
+export async function openHttp2(
+  socket: TLSSocket,
+  address: Address,
+  settings: Settings,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const session = connect(address.url, {
+    createConnection: () => socket,
+    settings: { enablePush: false },
+  })
+  const greeting = new Promise<void>((resolve, reject) => {
+    session.once('remoteSettings', () => resolve())
+    const fail = (error?: unknown) => reject(connectionError(error, address, 'greeting'))
+    session.on('error', fail)
+    session.on('close', () => fail())
+  })
+  try {
+    await within(greeting, { signal })
+    return new Http2Connection(session, address, settings.pingInterval)
+  } catch (error) {
+    session.destroy()
+    throw error
+  }
+}
+
+class Http2Connection implements Connection {
+  onClose = (): void => {}
+  readonly #session: ClientHttp2Session
+  readonly #address: Address
+  readonly #pingInterval: number
+  readonly #gone: Promise<void>
+  #active = 0
+  /** Requests beyond what the server takes at a time. */
+  readonly #waiting = new Set<() => void>()
+  /** The last stream that the server acts on, once it has said that it goes away. */
+  #lastStream = Infinity
+  #lastHeard = performance.now()
+  #timer: NodeJS.Timeout | undefined
+  #pinging: Promise<void> | undefined
+
+  constructor(session: ClientHttp2Session, address: Address, pingInterval: number) {
+    this.#session = session
+    this.#address = address
+    this.#pingInterval = pingInterval
+    session.on('goaway', (_code: number, lastStream: number) => {
+      this.#lastStream = lastStream
+      this.#wake()
+    })
+    session.on('remoteSettings', () => this.#wake())
+    this.#gone = new Promise((resolve) => {
+      session.on('close', () => {
+        clearTimeout(this.#timer)
+        this.#wake()
+        this.onClose()
+        resolve()
+      })
+    })
+    this.#rest()
+  }
+
+  get isUsable(): boolean {
+    const { closed, destroyed } = this.#session
+    return !closed && !destroyed && this.#lastStream === Infinity
+  }
+
+  async send(request: HttpRequest, { signal, careful }: SendOptions): Promise<HttpAnswer> {
+    await this.#admission(signal)
+    try {
+      if (careful && performance.now() - this.#lastHeard > DOUBTFUL) await this.#makeSure(signal)
+    } catch (error) {
+      this.#leave()
+      throw error
+    }
+    return this.#exchange(request, signal)
+  }
+
+  close(): Promise<void> {
+    this.#session.destroy()
+    return this.#gone
+  }
+
+  /** Waits for one of the places that the server gives. */
+  async #admission(signal: AbortSignal): Promise<void> {
+    while (this.isUsable && this.#active >= this.#limit) await this.#turn(signal)
+    signal.throwIfAborted()
+    if (!this.isUsable) throw connectionError(undefined, this.#address, 'unsent')
+    if (this.#active++ === 0) this.#work()
+  }
+
+  get #limit(): number {
+    return this.#session.remoteSettings.maxConcurrentStreams ?? Infinity
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    let forget = (): void => {}
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.add(resolve)
+      forget = onAbort(signal, () => {
+        this.#waiting.delete(resolve)
+        reject(signal.reason as Error)
+      })
+    }).finally(() => forget())
+  }
+
+  /** Who waits looks again, in the order of their coming. */
+  #wake(): void {
+    let free = this.isUsable ? this.#limit - this.#active : Infinity
+    for (const wake of this.#waiting) {
+      if (free-- <= 0) return
+      this.#waiting.delete(wake)
+      wake()
+    }
+  }
+
+  #leave(): void {
+    this.#active--
+    this.#wake()
+    if (this.#active === 0) this.#rest()
+  }
+
+  /** Nothing to do: the connection does not keep the process alive, and ends after a while. */
+  #rest(): void {
+    clearTimeout(this.#timer)
+    if (this.#session.destroyed) return
+    this.#session.unref()
+    this.#timer = setTimeout(() => this.#session.close(), IDLE).unref()
+  }
+
+  #work(): void {
+    this.#session.ref()
+    this.#watch()
+  }
+
+  /** A peer that is gone without a word is noticed by its silence. */
+  #watch(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#ping().then(
+        () => this.#active > 0 && this.#watch(),
+        () => {},
+      )
+    }, this.#pingInterval)
+  }
+
+  /** Ends the connection when the answer does not come. Whoever asks meanwhile shares the ping. */
+  #ping(): Promise<void> {
+    this.#pinging ??= new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const dead = timeoutError(this.#address, this.#pingInterval, 'ping')
+        this.#session.destroy(dead)
+        reject(dead)
+      }, this.#pingInterval)
+      const isSent = this.#session.ping((error) => {
+        clearTimeout(timer)
+        this.#lastHeard = performance.now()
+        if (error === null) resolve()
+        else reject(error)
+      })
+      if (isSent) return
+      clearTimeout(timer)
+      reject(connectionError(undefined, this.#address, 'unsent'))
+    }).finally(() => (this.#pinging = undefined))
+    return this.#pinging
+  }
+
+  async #makeSure(signal: AbortSignal): Promise<void> {
+    try {
+      await within(this.#ping(), { signal })
+    } catch (error) {
+      if (signal.aborted) throw error
+      throw connectionError(error, this.#address, 'unsent')
+    }
+  }
+
+  #exchange(
+    { method, path, headers, body }: HttpRequest,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    return new Promise((resolve, reject) => {
+      const stream = this.#request({ ':method': method, ':path': path, ...headers }, body)
+      let failure: unknown
+      stream.on('response', (head: IncomingHttpHeaders & IncomingHttpStatusHeader) => {
+        this.#lastHeard = performance.now()
+        resolve({
+          status: Number(head[':status']),
+          headers: head,
+          body: stream,
+          isWhole: () => stream.rstCode === constants.NGHTTP2_NO_ERROR,
+        })
+      })
+      stream.on('error', (error) => (failure = error))
+      const forget = onAbort(signal, () => {
+        reject(signal.reason as Error)
+        stream.close(constants.NGHTTP2_CANCEL)
+      })
+      stream.on('close', () => {
+        forget()
+        this.#leave()
+        // No effect once there was an answer.
+        reject(connectionError(failure, this.#address, this.#phaseOf(stream)))
+      })
+    })
+  }
+
+  /** @throws ConnectionError */
+  #request(headers: OutgoingHttpHeaders, body: Uint8Array | undefined): ClientHttp2Stream {
+    try {
+      const stream = this.#session.request(headers, { endStream: body === undefined })
+      if (body !== undefined) stream.end(body)
+      return stream
+    } catch (error) {
+      this.#leave()
+      throw connectionError(error, this.#address, 'unsent')
+    }
+  }
+
+  /** How far a request had come on a stream that ended without an answer. */
+  #phaseOf({ id, rstCode }: ClientHttp2Stream): 'unsent' | 'sent' {
+    const isRefused = rstCode === constants.NGHTTP2_REFUSED_STREAM
+    return id === undefined || isRefused || id > this.#lastStream ? 'unsent' : 'sent'
+  }
+}
