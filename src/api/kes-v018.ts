@@ -1,6 +1,6 @@
 /**
  * What generation v0.18 of the KES API does differently from the current one (kes-dialects.md, "Shapes that differ"):
- * listings are ndjson, whole, by patterns of path.Match; rules are lists.
+ * listings are ndjson, whole, by patterns of path.Match; rules are lists; metrics have no status codes.
  */
 
 import { Glob } from '../auth/glob.ts'
@@ -11,11 +11,13 @@ import { stringify } from '../json.ts'
 import type { KeyService } from '../keys/service.ts'
 import { rfc3339 } from '../time.ts'
 import { describeCaller, origin, policyNamed } from './kes/access.ts'
+import { scrape } from './kes/system.ts'
 import { type Call, type Difference, json, type Operation, type Reply } from './route.ts'
 
 export type Differences = Readonly<Partial<Record<Operation, Difference>>>
 
 export const V018: Differences = {
+  metrics: { handle: (call) => scrape(call, { plain: 'sums', full: 'full-sums' }) },
   'key:list': {
     byAccept: true,
     handle: (call) => listKeys(call, (name) => describeKey(call.services.keys, name)),

@@ -46,15 +46,23 @@ export class Router {
   }
 }
 
+/** Whether a route takes a method in every generation. */
+export function isUsual(
+  { method: expected, post }: Pick<Route, 'method' | 'post'>,
+  method: string,
+): boolean {
+  return method === expected || (method === 'POST' && (expected === 'PUT' || post === true))
+}
+
 /** @param generation of the caller: the oldest deletes with POST, too. @throws KesError BAD_METHOD */
 export function checkMethod(
-  { method: expected, post }: Pick<Route, 'method' | 'post'>,
+  route: Pick<Route, 'method' | 'post'>,
   method: string,
   generation: Generation,
 ): void {
-  const takesPost =
-    expected === 'PUT' || post === true || (expected === 'DELETE' && generation === 'v0.7')
-  if (method === expected || (method === 'POST' && takesPost)) return
+  const { method: expected } = route
+  const takesPost = isUsual(route, 'POST') || (expected === 'DELETE' && generation === 'v0.7')
+  if (isUsual(route, method) || (method === 'POST' && takesPost)) return
   throw new KesError('BAD_METHOD', {
     message: `received method '${method}' expected '${expected}'`,
     // Go's server names the method in Accept; RFC 9110 wants Allow (docs/quirks.md).

@@ -5,7 +5,7 @@
  */
 
 import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
-import { checkMethod, cleanPath, redirect } from '../api/router.ts'
+import { checkMethod, cleanPath, isUsual, redirect } from '../api/router.ts'
 import type { Access } from '../auth/access.ts'
 import type { Question } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
@@ -82,7 +82,7 @@ export class Pipeline {
     }
     const { served, param } = match
     const { route } = served
-    if (method !== route.method) checkMethod(route, method, exchange.generation)
+    if (!isUsual(route, method)) checkMethod(route, method, exchange.generation)
     exchange.served = served
     exchange.param = param
     authorise(exchange, access)

@@ -11,6 +11,12 @@ import type { Metric, Registry } from 'prom-client'
 /** Upper bounds of `kes_http_response_time`, in seconds. */
 const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 3, 5, 10] as const
 
+/**
+ * `plain`: exactly the Go server's families, each with the labels that its clients expect. `full`: also our own. With
+ * `sums`, for clients of older generations, responses are not told apart by status code.
+ */
+export type Form = 'plain' | 'full' | 'sums' | 'full-sums'
+
 /** What other parts know and metrics only asks for. */
 export interface Gauges {
   auditEvents(): number
@@ -29,7 +35,7 @@ export class Metrics {
   readonly #operations = new Map<string, Map<number, number>>()
   readonly #buckets = [...BOUNDS, Infinity].map(() => 0)
   #seconds = 0
-  #text: Promise<{ plain: Registry; full: Registry }> | undefined
+  #text: Promise<Readonly<Record<Form, Registry>>> | undefined
   /** Of the last scrape: who knows them changes with the configuration. */
   #gauges: Gauges | undefined
 
@@ -52,40 +58,42 @@ export class Metrics {
     return (Date.now() - this.startedAt) / 1000
   }
 
-  /**
-   * Prometheus text format 0.0.4.
-   *
-   * @param full also our own families; without, exactly those of the Go server, each with the labels that its
-   *   clients expect.
-   */
-  async text(gauges: Gauges, full: boolean): Promise<string> {
+  /** Prometheus text format 0.0.4. */
+  async text(gauges: Gauges, form: Form): Promise<string> {
     this.#gauges = gauges
     this.#text ??= this.#registries()
-    const { plain, full: all } = await this.#text
-    return full ? all.metrics() : plain.metrics()
+    return (await this.#text)[form].metrics()
   }
 
-  async #registries(): Promise<{ plain: Registry; full: Registry }> {
+  async #registries(): Promise<Readonly<Record<Form, Registry>>> {
     const { collectDefaultMetrics, Registry } = await import('prom-client')
-    const plain = new Registry()
-    for (const family of this.#families()) plain.registerMetric(family as unknown as Metric)
-    const own = new Registry()
+    const registry = (families: readonly Family[]): Registry => {
+      const made = new Registry()
+      for (const family of families) made.registerMetric(family as unknown as Metric)
+      return made
+    }
+    const own = registry(this.#ownFamilies())
     collectDefaultMetrics({ register: own })
-    for (const family of this.#ownFamilies()) own.registerMetric(family as unknown as Metric)
-    return { plain, full: Registry.merge([plain, own]) }
+    const [plain, sums] = [registry(this.#families(byCode)), registry(this.#families(sum))]
+    return {
+      plain,
+      full: Registry.merge([plain, own]),
+      sums,
+      'full-sums': Registry.merge([sums, own]),
+    }
   }
 
   #ask(gauge: keyof Gauges): () => number {
     return () => this.#gauges?.[gauge]() ?? 0
   }
 
-  #families(): Family[] {
+  #families(present: (codes: ReadonlyMap<number, number>) => Sample[]): Family[] {
     const responses = (least: number, below: number) => (): Sample[] => {
       // The first scrape must show every family, or a rate over it starts with a gap.
       const codes = new Map([[least, 0]])
       for (const [status, count] of this.#statuses)
         if (status >= least && status < below) codes.set(status, count)
-      return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
+      return present(codes)
     }
     return [
       new Family(
@@ -238,6 +246,14 @@ export class Metrics {
 /** Bytes in use, for metrics and the status call. */
 export function memory(): { readonly heapUsed: number } {
   return { heapUsed: getHeapStatistics().used_heap_size }
+}
+
+function byCode(codes: ReadonlyMap<number, number>): Sample[] {
+  return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
+}
+
+function sum(codes: ReadonlyMap<number, number>): Sample[] {
+  return [{ labels: {}, value: [...codes.values()].reduce((total, count) => total + count, 0) }]
 }
 
 interface Sample {

@@ -5,9 +5,9 @@ import { availableParallelism, cpus } from 'node:os'
 import { KesError } from '../../errors.ts'
 import { stringify } from '../../json.ts'
 import { KeyStoreError } from '../../keystore/keystore.ts'
-import { memory } from '../../telemetry/metrics.ts'
+import { type Form, memory } from '../../telemetry/metrics.ts'
 import { COMMIT, VERSION } from '../../version.ts'
-import { EMPTY, json, type Route, route } from '../route.ts'
+import { type Call, EMPTY, json, type Reply, type Route, route } from '../route.ts'
 
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8; escaping=underscores'
 /** Who names one of these knows labelled families; the KES SDK does not. */
@@ -80,18 +80,21 @@ const metrics = route({
   path: '/v1/metrics',
   access: 'permitted',
   canSkipAuth: true,
-  async handle(call) {
-    const { audit, log, keys } = call.services
-    const full = PROMETHEUS.test(call.header('accept') ?? '')
-    const gauges = {
-      auditEvents: () => audit.events,
-      errorEvents: () => log.events,
-      cachedKeys: () => keys.cache.size,
-      keyStoreUp: () => (keys.health.downSince === undefined ? 1 : 0),
-    }
-    return { status: 200, type: METRICS_TYPE, body: await call.services.metrics.text(gauges, full) }
-  },
+  handle: (call) => scrape(call, { plain: 'plain', full: 'full' }),
 })
+
+/** @param forms for those who know the Go server's families only, and for others */
+export async function scrape(call: Call, forms: Record<'plain' | 'full', Form>): Promise<Reply> {
+  const { audit, log, keys } = call.services
+  const gauges = {
+    auditEvents: () => audit.events,
+    errorEvents: () => log.events,
+    cachedKeys: () => keys.cache.size,
+    keyStoreUp: () => (keys.health.downSince === undefined ? 1 : 0),
+  }
+  const form = PROMETHEUS.test(call.header('accept') ?? '') ? forms.full : forms.plain
+  return { status: 200, type: METRICS_TYPE, body: await call.services.metrics.text(gauges, form) }
+}
 
 const api = route({
   operation: 'api',
