@@ -20,12 +20,12 @@ export const V018: Differences = {
   metrics: { handle: (call) => scrape(call, { plain: 'sums', full: 'full-sums' }) },
   'key:list': {
     byAccept: true,
-    handle: (call) => listKeys(call, (name) => describeKey(call.services.keys, name)),
+    handle: (call) => listKeys(call, (name) => describeKey(call.realm.keys, name)),
   },
   'policy:list': {
     byAccept: true,
     handle(call) {
-      const { access } = call.services
+      const { access } = call.realm
       const names = matching(call, access.policyNames)
       return ndjson(lines(names, (name) => ({ name, ...made(access.policy(name)) })))
     },
@@ -33,7 +33,7 @@ export const V018: Differences = {
   'identity:list': {
     byAccept: true,
     handle(call) {
-      const { access } = call.services
+      const { access } = call.realm
       const describe = (identity: string): object => {
         if (identity === access.admin) return { policy: '', created_at: rfc3339(access.createdAt) }
         const assignment = access.assignment(identity as Identity)
@@ -69,7 +69,7 @@ export async function listKeys(
   call: Call,
   describe: (name: string) => Promise<object>,
 ): Promise<Reply> {
-  const { keys } = call.services
+  const { keys } = call.realm
   const { glob, prefix } = pattern(call)
   // The first page decides whether it can be answered at all.
   let page = await keys.list({ prefix, from: prefix }, call)

@@ -9,12 +9,12 @@ export const V07: Differences = {
   ...V018,
   'key:list': { handle: (call) => listKeys(call, (name) => Promise.resolve({ name })) },
   'policy:list': {
-    handle: (call) => json(stringify(matching(call, call.services.access.policyNames))),
+    handle: (call) => json(stringify(matching(call, call.realm.access.policyNames))),
   },
   'identity:list': {
     // The root identity of its time had no place in this map, and no policy.
     handle(call) {
-      const { assignments } = call.services.access
+      const { assignments } = call.realm.access
       const identities = matching(call, [...assignments.keys()])
       const policyOf = new Map<string, string>()
       for (const [identity, { policy }] of assignments) policyOf.set(identity, policy)

@@ -2,6 +2,7 @@
 
 import { ACCESS_ROUTES } from './kes/access.ts'
 import { CHANGE_ROUTES } from './kes/changes.ts'
+import { ENCLAVE_ROUTES } from './kes/enclaves.ts'
 import { KEY_ROUTES } from './kes/keys.ts'
 import { SYSTEM_ROUTES } from './kes/system.ts'
 import type { Route } from './route.ts'
@@ -12,4 +13,5 @@ export const KES_ROUTES: readonly Route[] = [
   ...KEY_ROUTES,
   ...ACCESS_ROUTES,
   ...CHANGE_ROUTES,
+  ...ENCLAVE_ROUTES,
 ].sort((a, b) => (a.path < b.path ? -1 : 1))

@@ -1,10 +1,10 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
-import type { Access } from '../auth/access.ts'
 import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
-import type { KeyService } from '../keys/service.ts'
+import type { Enclaves } from '../keys/enclaves.ts'
+import type { Realm } from '../keys/realm.ts'
 import type { AuditLog } from '../telemetry/audit.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -37,6 +37,8 @@ export type Operation =
   | 'identity:self-describe'
   | 'identity:list'
   | 'identity:delete'
+  | 'enclave:create'
+  | 'enclave:delete'
   | 'log:audit'
   | 'log:error'
 
@@ -55,9 +57,8 @@ export interface Reply {
 }
 
 /** What the server offers to handlers, one snapshot per configuration. */
-export interface Services {
-  readonly keys: KeyService
-  readonly access: Access
+export interface Services extends Realm {
+  readonly enclaves: Enclaves
   readonly metrics: Metrics
   readonly audit: AuditLog
   readonly log: ErrorLog
@@ -70,6 +71,8 @@ export interface Services {
 /** One request, as far as a handler may see it. */
 export interface Call extends Deadline {
   readonly services: Services
+  /** Whose keys and policies are meant. */
+  readonly realm: Realm
   /** What stands behind a route's path, decoded; '' where nothing does. */
   readonly param: string
   /** Who calls. @throws KesError NO_CERTIFICATE where the route let somebody in without asking. */
@@ -87,7 +90,7 @@ export interface Call extends Deadline {
  * A route's path ends in `/` when it takes a parameter.
  *
  * `anyone`: a valid certificate is enough to call it. `permitted`: a policy must allow it, or the config lifts
- * authentication, where the route can do without.
+ * authentication, where the route can do without. `admin`: the admin of the server only, whatever policies say.
  */
 export interface Route {
   readonly operation: Operation
@@ -98,7 +101,9 @@ export interface Route {
   readonly path: `/${string}`
   /** Other spellings of the path, judged by policies as `path`. */
   readonly aliases?: readonly string[]
-  readonly access: 'anyone' | 'permitted'
+  readonly access: 'anyone' | 'permitted' | 'admin'
+  /** It means something in an enclave, too. */
+  readonly inEnclaves?: boolean
   /** May the config lift authentication? */
   readonly canSkipAuth?: boolean
   /** Bytes; absent: a body is not looked at. */

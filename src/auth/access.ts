@@ -109,6 +109,11 @@ export class Access {
     this.#refuse(identity, question.path, (api) => hint(policy, verdict?.rule, api))
   }
 
+  /** @throws KesError NOT_ALLOWED for everybody but the admin */
+  checkAdmin(identity: Identity, path: string): void {
+    if (identity !== this.admin) this.#refuse(identity, path, () => 'only the admin may do this')
+  }
+
   /** For a request that turns out to mean more than its path says. @throws KesError NOT_ALLOWED when that is denied */
   checkDenials(identity: Identity, path: string): void {
     if (identity === this.admin) return

@@ -4,9 +4,10 @@ import type { Cipher } from '../crypto/aead.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type Deadline, within } from '../deadline.ts'
 import { type ErrorCode, KesError } from '../errors.ts'
-import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import type { KeyStore } from '../keystore/keystore.ts'
 import { isName, type Listing, PAGE, type Page } from '../names.ts'
 import { now } from '../time.ts'
+import { ask } from './ask.ts'
 import { type CacheCounts, type CacheExpiry, KeyCache } from './cache.ts'
 import { DamagedKeyError, decodeKey, encodeKey } from './codec.ts'
 import { KeyStoreHealth } from './health.ts'
@@ -38,9 +39,15 @@ export class KeyService {
   #users = 0
   #onIdle = (): void => {}
 
-  constructor(store: KeyStore, expiry: CacheExpiry, counts: CacheCounts = { hits: 0, misses: 0 }) {
+  /** @param health of the keystore, when somebody else looks after it already */
+  constructor(
+    store: KeyStore,
+    expiry: CacheExpiry,
+    counts: CacheCounts = { hits: 0, misses: 0 },
+    health = new KeyStoreHealth(store),
+  ) {
     this.#store = store
-    this.health = new KeyStoreHealth(store)
+    this.health = health
     this.cache = new KeyCache((name) => this.#fetch(name), this.health, expiry, counts)
   }
 
@@ -151,19 +158,7 @@ export class KeyService {
     }
   }
 
-  /** Waits for the keystore; its trouble becomes `code`, with the trouble as cause. */
-  async #ask<T>(code: ErrorCode, deadline: Deadline, work: Promise<T>): Promise<T> {
-    try {
-      return await within(work, deadline)
-    } catch (error) {
-      if (error instanceof KesError) throw error
-      const isTimeout = error instanceof Error && error.name === 'TimeoutError'
-      const cause = isTimeout
-        ? new KeyStoreError('unreachable', `no answer within ${FETCH_LIMIT} ms`)
-        : error
-      if (cause instanceof KeyStoreError && cause.failure === 'unreachable')
-        this.health.reportDown()
-      throw new KesError(code, { cause })
-    }
+  #ask<T>(code: ErrorCode, deadline: Deadline, work: Promise<T>): Promise<T> {
+    return ask(work, code, deadline, this.health)
   }
 }

@@ -9,6 +9,7 @@ import type { Call, Reply, ServedRoute } from '../api/route.ts'
 import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
+import type { Realm } from '../keys/realm.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
 import type { State } from './state.ts'
@@ -40,6 +41,8 @@ export abstract class Exchange implements Call {
   readonly target: string
   readonly connection: Connection
   readonly services: State
+  /** Set by the pipeline where the request names an enclave. */
+  realm: Realm
   /** By `performance.now()`. */
   readonly startedAt = performance.now()
   /** Set by the pipeline when it knows. */
@@ -79,6 +82,7 @@ export abstract class Exchange implements Call {
     this.target = target
     this.connection = connection
     this.services = state
+    this.realm = state
     const length = headers['content-length']
     this.announced = length === undefined ? undefined : Number(length)
     this.#headers = headers
@@ -110,9 +114,10 @@ export abstract class Exchange implements Call {
   }
 
   get generation(): Generation {
-    const { access, generation } = this.services
     const identity = this.connection.peer?.identity
-    return (identity && access.policyOf(identity)?.generation) ?? generation
+    return (
+      (identity && this.realm.access.policyOf(identity)?.generation) ?? this.services.generation
+    )
   }
 
   get signal(): AbortSignal {

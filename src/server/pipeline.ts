@@ -6,15 +6,23 @@
 
 import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, isUsual, redirect } from '../api/router.ts'
-import type { Access } from '../auth/access.ts'
+import { Access } from '../auth/access.ts'
 import type { Question } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
+import type { Realm } from '../keys/realm.ts'
 import type { Level } from '../telemetry/log.ts'
 import type { Follower } from '../telemetry/stream.ts'
+import { ZERO_TIME } from '../time.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 
+const NOBODYS = new Access({
+  admin: undefined,
+  policies: [],
+  assignments: new Map(),
+  createdAt: ZERO_TIME,
+})
 /** Milliseconds that the reader of a listing may take nothing of it. */
 const STALL = 30_000
 
@@ -48,7 +56,8 @@ export class Pipeline {
   review(access: Access): void {
     for (const [exchange, follower] of this.#following) {
       try {
-        authorise(exchange, access)
+        const { enclave, access: own } = exchange.realm
+        authorise(exchange, enclave === '' ? access : own)
       } catch {
         follower.end()
       }
@@ -85,10 +94,43 @@ export class Pipeline {
     if (!isUsual(route, method)) checkMethod(route, method, exchange.generation)
     exchange.served = served
     exchange.param = param
+    const enclave = enclaveNamed(exchange, query < 0 ? '' : target.slice(query + 1))
+    if (enclave !== '') return this.#seek(exchange, enclave)
     authorise(exchange, access)
     this.#inFlight.add(exchange, served.timeout)
-    if (route.maxBody === undefined) this.#handle(exchange)
-    else exchange.receive(route.maxBody)
+    this.#receive(exchange)
+  }
+
+  /** A request that names an enclave: whether there is one, the keystore may have to say. */
+  #seek(exchange: Exchange, name: string): void {
+    const { served, services } = exchange
+    if (served?.route.inEnclaves !== true) throw new KesError('NOT_IN_ENCLAVE')
+    // Who has no certificate need not know.
+    void exchange.caller
+    this.#inFlight.add(exchange, served.timeout)
+    const realm = services.enclaves.find(name, exchange)
+    if (!(realm instanceof Promise)) return this.#enter(exchange, realm)
+    realm.then(
+      (found) => this.#attempt(exchange, () => this.#enter(exchange, found)),
+      (error: unknown) => this.#fail(exchange, error),
+    )
+  }
+
+  #enter(exchange: Exchange, realm: Realm | undefined): void {
+    if (exchange.isAnswered) return
+    const { services, caller } = exchange
+    if (realm === undefined && caller === services.access.admin)
+      throw new KesError('ENCLAVE_NOT_FOUND')
+    // An enclave that does not exist looks like one that the caller has no part in.
+    exchange.realm = realm ?? { ...services, access: NOBODYS }
+    authorise(exchange, exchange.realm.access)
+    this.#receive(exchange)
+  }
+
+  #receive(exchange: Exchange): void {
+    const limit = exchange.served?.route.maxBody
+    if (limit === undefined) this.#handle(exchange)
+    else exchange.receive(limit)
   }
 
   readonly #handle = (exchange: Exchange): void => {
@@ -130,15 +172,18 @@ export class Pipeline {
     const took = performance.now() - exchange.startedAt
     metrics.active--
     metrics.count(exchange.served?.route.operation ?? '', reply.status, took)
-    if (audit.isOn) {
-      audit.write({
+    const { enclave, events } = exchange.realm
+    if (audit.isOn(events)) {
+      const event = {
         time: Date.now(),
         path: exchange.path,
         ip: exchange.connection.ip,
         identity: exchange.connection.peer?.identity ?? '',
+        enclave,
         status: reply.status,
         took,
-      })
+      }
+      audit.write(event, events)
     }
     if (reply.lines !== undefined) return void this.#pump(exchange, reply, reply.lines)
     keys.leave()
@@ -194,6 +239,19 @@ function authorise(exchange: Exchange, access: Access): void {
   const identity = exchange.caller
   const { route } = served
   if (route.access === 'permitted') access.check(identity, question(route, exchange))
+  else if (route.access === 'admin') access.checkAdmin(identity, exchange.path)
+}
+
+/** What a request names with `?enclave=` or the header Kes-Enclave, as the Go SDK does; '' for the server itself. */
+function enclaveNamed(exchange: Exchange, query: string): string {
+  const header = exchange.header('kes-enclave') ?? ''
+  if (query === '') return header
+  const names = new Set(new URLSearchParams(query).getAll('enclave'))
+  if (header !== '') names.add(header)
+  if (names.size > 1)
+    throw new KesError('BAD_REQUEST', { message: 'the request names more than one enclave' })
+  const [name = ''] = names
+  return name
 }
 
 /** What policies judge: the route's own path, whatever spelling was asked for. */

@@ -7,17 +7,19 @@ import { isDeepStrictEqual } from 'node:util'
 
 import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/load.ts'
+import { Enclaves } from '../keys/enclaves.ts'
 import { KeyService } from '../keys/service.ts'
-import { KeyStoreError } from '../keystore/keystore.ts'
+import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { TlsFileError } from '../pem.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { createKeys, openKeyStore } from './keystore.ts'
-import type { Lasting, State } from './state.ts'
+import type { Lasting, State, Stores } from './state.ts'
 import { loadTls, type Tls } from './tls.ts'
 
 /** What a configuration needs, at hand: `stateOf` makes a state of it, which cannot fail. */
 export interface Plan {
   readonly config: Config
-  readonly keys: KeyService
+  readonly stores: Stores
   readonly tls: Tls
 }
 
@@ -41,23 +43,31 @@ export async function prepare(
   const tls = loadTls(config)
   const kept = before !== undefined && isSameKeyStore(before.config, config) ? before : undefined
   const patience = before === undefined ? AT_START : LATER
-  const keys =
-    kept?.keys ??
-    new KeyService(
-      await openKeyStore(config, { ...patience, log, signal }),
-      config.cache,
-      metrics.cache,
-    )
+  const stores =
+    kept === undefined
+      ? storesOf(await openKeyStore(config, { ...patience, log, signal }), config, metrics)
+      : { keys: kept.keys, enclaves: kept.enclaves }
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
     const names = config.keys.filter((name) => !kept?.config.keys.includes(name))
-    await createKeys(keys, names, config.admin ?? '', signal)
+    await createKeys(stores.keys, names, config.admin ?? '', signal)
     signal.throwIfAborted()
-    return { config, keys, tls }
+    return { config, stores, tls }
   } catch (error) {
-    if (kept === undefined) await keys.close()
+    if (kept === undefined) await stores.keys.close()
     throw error
   }
+}
+
+function storesOf(store: KeyStore, { cache }: Config, metrics: Metrics): Stores {
+  const keys = new KeyService(store, cache, metrics.cache)
+  const enclaves = new Enclaves({
+    store,
+    health: keys.health,
+    expiry: cache,
+    counts: metrics.cache,
+  })
+  return { keys, enclaves }
 }
 
 function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {

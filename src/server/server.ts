@@ -4,7 +4,6 @@ import type { AddressInfo } from 'node:net'
 
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
-import type { KeyService } from '../keys/service.ts'
 import { AuditLog } from '../telemetry/audit.ts'
 import { ErrorLog } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -74,9 +73,9 @@ export class Server {
     const stderr = new LineSink(streams.stderr ?? process.stderr)
     const audit = new AuditLog(config.log.audit ? stdout : undefined)
     const lasting = { metrics: new Metrics(), audit, log: new ErrorLog(stderr, config.log) }
-    const { keys, tls } = await prepare(config, lasting, new AbortController().signal)
+    const { stores, tls } = await prepare(config, lasting, new AbortController().signal)
     try {
-      const current = { state: stateOf(config, keys, lasting) }
+      const current = { state: stateOf(config, stores, lasting) }
       const inFlight = new InFlight()
       const pipeline = new Pipeline(inFlight)
       const listener = new Listener({ tls, state: () => current.state, pipeline })
@@ -85,7 +84,7 @@ export class Server {
       const address = await listener.listen(host === '' ? '::' : host, port)
       return new Server({ address, listener, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
-      await keys.close()
+      await stores.keys.close()
       throw error
     }
   }
@@ -135,6 +134,7 @@ export class Server {
     inFlight.close()
     await this.#reloads
     await Promise.all(this.#retiring)
+    current.state.enclaves.close()
     await current.state.keys.close()
     for (const sink of [stdout, stderr]) sink.flush()
   }
@@ -150,22 +150,25 @@ export class Server {
   }
 
   /** In one go, so that no request sees a part of it. @returns what else has changed than the config's text */
-  #apply({ config, keys, tls }: Plan): string[] {
+  #apply({ config, stores, tls }: Plan): string[] {
     const { current, listener, pipeline, stdout } = this.#parts
     const before = current.state
-    const next = stateOf(config, keys, before, before)
+    const next = stateOf(config, stores, before, before)
     const hasNewCertificates = listener.use(tls)
     current.state = next
     before.access.followedBy(next.access)
     next.audit.configure(config.log.audit ? stdout : undefined)
     next.log.configure(config.log)
-    if (keys === before.keys) keys.cache.configure(config.cache)
-    else this.#retire(before.keys)
+    if (stores.keys === before.keys) {
+      stores.keys.cache.configure(config.cache)
+      stores.enclaves.configure(config.cache)
+    } else this.#retire(before)
     pipeline.review(next.access)
     return hasNewCertificates ? ['certificates'] : []
   }
 
-  #retire(keys: KeyService): void {
+  #retire({ keys, enclaves }: State): void {
+    enclaves.close()
     const closed = keys.retire(RETIRE_LIMIT).catch((error: unknown) => {
       this.#parts.current.state.log.write(
         'WARN',

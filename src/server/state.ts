@@ -6,11 +6,13 @@ import type { ServedRoute, Services } from '../api/route.ts'
 import { Access } from '../auth/access.ts'
 import { Policy } from '../auth/policy.ts'
 import type { Config } from '../config/config.ts'
-import type { KeyService } from '../keys/service.ts'
 import { now } from '../time.ts'
 
 /** What outlives every configuration: counts, the time of the start, those who follow a log. */
 export type Lasting = Pick<Services, 'metrics' | 'audit' | 'log'>
+
+/** What a keystore is seen through. */
+export type Stores = Pick<Services, 'keys' | 'enclaves'>
 
 export interface State extends Services {
   /** What it was made from. */
@@ -21,12 +23,12 @@ export interface State extends Services {
 }
 
 /**
- * @param keys shared with the state before, when the keystore is the same
+ * @param stores shared with the state before, when the keystore is the same
  * @param before what was changed over the API since then stays
  */
 export function stateOf(
   config: Config,
-  keys: KeyService,
+  stores: Stores,
   { metrics, audit, log }: Lasting,
   before?: State,
 ): State {
@@ -36,7 +38,9 @@ export function stateOf(
     metrics,
     audit,
     log,
-    keys,
+    enclave: '',
+    ...stores,
+    events: audit.stream,
     access: accessOf(config, before?.access),
     generation: config.generation,
     routes,

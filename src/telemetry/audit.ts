@@ -12,6 +12,8 @@ export interface AuditEvent {
   readonly ip: string
   /** '' for a caller without one. */
   readonly identity: string
+  /** '' for the server itself. */
+  readonly enclave: string
   readonly status: number
   /** Milliseconds. */
   readonly took: number
@@ -34,25 +36,27 @@ export class AuditLog {
     this.#sink = sink
   }
 
-  /** Whether anybody would see an event; if not, none need be made. */
-  get isOn(): boolean {
-    return this.#sink !== undefined || this.stream.hasFollowers
+  /** Whether anybody would see an event; if not, none need be made. @param stream of the event's realm */
+  isOn(stream = this.stream): boolean {
+    return this.#sink !== undefined || stream.hasFollowers
   }
 
-  write(event: AuditEvent): void {
+  /** @param stream of the event's realm: an enclave's events are nobody else's to follow */
+  write(event: AuditEvent, stream = this.stream): void {
     const line = format(event)
     this.events++
     this.#sink?.write(line)
-    this.stream.publish(line)
+    stream.publish(line)
   }
 }
 
 /** In nanoseconds: clients read `response.time` as such. */
-function format({ time, path, ip, identity, status, took }: AuditEvent): string {
+function format({ time, path, ip, identity, enclave, status, took }: AuditEvent): string {
   const who = identity === '' ? '' : `,"identity":"${identity}"`
+  const tenant = enclave === '' ? '' : `,"enclave":"${enclave}"`
   const where = ip === '' ? '' : `"ip":${quote(ip)},`
   return (
-    `{"time":"${new Date(time).toISOString()}","request":{${where}"path":${quote(path)}${who}},` +
+    `{"time":"${new Date(time).toISOString()}","request":{${where}"path":${quote(path)}${who}${tenant}},` +
     `"response":{"code":${status},"time":${Math.round(took * 1e6)}}}\n`
   )
 }

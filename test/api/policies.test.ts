@@ -39,6 +39,18 @@ const POLICIES: Readonly<Record<string, Rules>> = {
   'deny-only': { deny: ['/v1/key/delete/*'] },
   'middle-literal': { allow: ['/v1/key/*/a', '/v1/*/status', '/v1/key/cr*te/a*'] },
   'no-slash': { allow: ['/v1/key/create*', '/v1/policy/list', '/v1/identity/list*', '/v1/log*'] },
+  spelt: {
+    allow: [
+      '/v1/policy/write/*',
+      '/v1/policy/assign/*',
+      '/v1/policy/delete/x*',
+      '/v1/identity/assign/xyz',
+      '/v1/identity/*',
+      '/v1/enclave/create/*',
+      '/v1/enclave/delete/*',
+    ],
+    deny: ['/v1/policy/assign/a', '/v1/identity/delete/x-1'],
+  },
   'odd-rules': { allow: ['', 'v1/status', '/V1/status', '/v1/status/', '/v1/status?*', '**'] },
   empty: {},
 }
@@ -62,6 +74,9 @@ const TWINS: Readonly<Record<string, readonly string[]>> = {
 /** Routes that only a rule that spells them out can open. */
 const ADMINISTRATIVE =
   /^\/v1\/(policy\/(write|assign|delete)|identity\/(assign|delete|forget)|enclave|key\/(rotate|enable|disable|edit|restore)|kms)\//
+/** What no policy can open. */
+const ADMINS = /^\/v1\/enclave\//
+const ADMIN_ONLY = 'only the admin may do this'
 /** What a certificate is enough for. */
 const OPEN = new Set(['/version', '/v1/identity/self/describe'])
 
@@ -74,6 +89,7 @@ function denying({ deny = [] }: Rules, route: string, path: string): string | un
 
 function allows(rules: Rules, route: string, path: string): boolean {
   if (OPEN.has(path)) return true
+  if (ADMINS.test(path)) return false
   if (denying(rules, route, path) !== undefined) return false
   for (const rule of rules.allow ?? []) {
     const isMeant = !ADMINISTRATIVE.test(route) || rule.startsWith(route)
@@ -205,7 +221,7 @@ test('who has no policy may call the version and describe himself, nothing else'
         identity: nobody.identity,
         api: path,
         policy: null,
-        hint: NO_POLICY,
+        hint: ADMINS.test(path) ? ADMIN_ONLY : NO_POLICY,
       })
     }
   }
@@ -223,6 +239,10 @@ for (const [name, rules] of Object.entries(POLICIES)) {
       if (status !== 403) continue
       const { hint, ...rest } = JSON.parse(body)
       assert.deepEqual(rest, { message: MESSAGE, identity: who.identity, api: path, policy: name })
+      if (ADMINS.test(path)) {
+        assert.equal(hint, ADMIN_ONLY)
+        continue
+      }
       const rule = denying(rules, route, path)
       const missing = path.endsWith('/') ? `${path}*` : path
       assert.equal(

@@ -39,7 +39,7 @@ const listPolicies = route({
   judged: firstPage,
   handle(call) {
     const listing = parseListing(call.param)
-    const page = pageOf(call.services.access.policyNames, listing, PAGE)
+    const page = pageOf(call.realm.access.policyNames, listing, PAGE)
     return json(stringify({ names: page.names, continue_at: continueAt(listing, page) }))
   },
 })
@@ -50,7 +50,7 @@ const describeIdentity = route({
   path: '/v1/identity/describe/',
   access: 'permitted',
   handle(call) {
-    const { access } = call.services
+    const { access } = call.realm
     const identity = parseIdentity(checkName(call.param, 'identity'))
     if (identity !== undefined && identity === access.admin) {
       return json(stringify({ policy: '', admin: true, created_at: rfc3339(access.createdAt) }))
@@ -89,7 +89,7 @@ const listIdentities = route({
   judged: firstPage,
   handle(call) {
     const listing = parseListing(call.param)
-    const page = pageOf(call.services.access.identities, listing, PAGE)
+    const page = pageOf(call.realm.access.identities, listing, PAGE)
     return json(stringify({ identities: page.names, continue_at: continueAt(listing, page) }))
   },
 })
@@ -104,13 +104,13 @@ export const ACCESS_ROUTES: readonly Route[] = [
 ]
 
 export function policyNamed(call: Call): Policy {
-  const policy = call.services.access.policy(checkName(call.param, 'policy name'))
+  const policy = call.realm.access.policy(checkName(call.param, 'policy name'))
   if (policy === undefined) throw new KesError('POLICY_NOT_FOUND')
   return policy
 }
 
 /** What all generations say of who calls. */
-export function describeCaller({ services: { access }, caller }: Call): {
+export function describeCaller({ realm: { access }, caller }: Call): {
   readonly fields: object
   readonly policy: Policy | undefined
 } {

@@ -23,7 +23,7 @@ const writePolicy = route({
   maxBody: MIB,
   handle(call) {
     const name = checkName(call.param, 'policy name')
-    const { access } = call.services
+    const { access } = call.realm
     const body = new Body(call.body, 'invalid policy request body')
     const paths = body.optionalNames('paths')
     const allow = body.optionalNames('allow')
@@ -78,7 +78,7 @@ const deletePolicy = route({
   access: 'permitted',
   administrative: true,
   handle(call) {
-    call.services.access.deletePolicy(checkName(call.param, 'policy name'), call.caller)
+    call.realm.access.deletePolicy(checkName(call.param, 'policy name'), call.caller)
     return EMPTY
   },
 })
@@ -114,7 +114,7 @@ export const CHANGE_ROUTES: readonly Route[] = [
 
 /** @param spelled the identity, where it is not in the body */
 function assign(call: Call, policy: string, spelled?: string): Reply {
-  const { access } = call.services
+  const { access } = call.realm
   checkName(policy, 'policy name')
   const text = spelled ?? new Body(call.body).optionalString('identity') ?? ''
   const identity = parseIdentity(text)
@@ -131,7 +131,7 @@ function assign(call: Call, policy: string, spelled?: string): Reply {
 function forget(call: Call): Reply {
   const identity = parseIdentity(checkName(call.param, 'identity'))
   if (identity === undefined) throw new KesError('IDENTITY_NOT_FOUND')
-  call.services.access.forget(identity)
+  call.realm.access.forget(identity)
   return EMPTY
 }
 

@@ -20,7 +20,7 @@ const createKey = route({
   path: '/v1/key/create/',
   access: 'permitted',
   async handle(call) {
-    await call.services.keys.create(keyName(call), call.caller, call)
+    await call.realm.keys.create(keyName(call), call.caller, call)
     return EMPTY
   },
 })
@@ -47,7 +47,7 @@ const importKey = route({
     if (hmacKey !== undefined && hmacKey.length !== SECRET_SIZE) {
       refuseImport(`invalid HMAC key size for '${cipher}'`)
     }
-    await call.services.keys.import(name, { cipher, secret, hmacKey }, call.caller, call)
+    await call.realm.keys.import(name, { cipher, secret, hmacKey }, call.caller, call)
     return EMPTY
   },
 })
@@ -63,7 +63,7 @@ const describeKey = route({
   access: 'permitted',
   async handle(call) {
     const name = keyName(call)
-    const key = await call.services.keys.get(name, call)
+    const key = await call.realm.keys.get(name, call)
     return json(
       stringify({
         name,
@@ -81,7 +81,7 @@ const deleteKey = route({
   path: '/v1/key/delete/',
   access: 'permitted',
   async handle(call) {
-    await call.services.keys.delete(keyName(call), call)
+    await call.realm.keys.delete(keyName(call), call)
     return EMPTY
   },
 })
@@ -96,7 +96,7 @@ const listKeys = route({
   judged: firstPage,
   async handle(call) {
     const listing = parseListing(call.param)
-    const page = await call.services.keys.list(listing, call)
+    const page = await call.realm.keys.list(listing, call)
     // Unlike the other listings, this one leaves an empty continue_at out, as the Go server does.
     return json(
       stringify({ names: page.names, continue_at: continueAt(listing, page) || undefined }),
@@ -158,7 +158,7 @@ const decryptKey = route({
     const list = Body.list(call.body)
     if (list !== undefined) {
       // As v0.18's sample posts it. A denial of bulk decryption holds in this spelling, too.
-      call.services.access.checkDenials(call.caller, bulkDecryptKey.path + name)
+      call.realm.access.checkDenials(call.caller, bulkDecryptKey.path + name)
       return bulkDecrypt(call, name, list)
     }
     const body = new Body(call.body)
@@ -241,7 +241,7 @@ function keyName(call: Call): string {
 
 /** Answers at once when the key is cached. */
 function withKey(call: Call, name: string, use: (key: Key) => Reply): Reply | Promise<Reply> {
-  const key = call.services.keys.get(name, call)
+  const key = call.realm.keys.get(name, call)
   return key instanceof Promise ? key.then(use) : use(key)
 }
 

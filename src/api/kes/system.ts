@@ -122,7 +122,7 @@ const followAudit = route({
   aliases: ['/v1/log/audit/'],
   access: 'permitted',
   timeout: 0,
-  handle: ({ services }) => ({ status: 200, type: NDJSON_TYPE, stream: services.audit.stream }),
+  handle: ({ realm }) => ({ status: 200, type: NDJSON_TYPE, stream: realm.events }),
 })
 
 const followErrors = route({

@@ -1,0 +1,41 @@
+/** Calls that make and delete enclaves: the server's admin's, and nobody else's (kes-dialects.md, "Enclaves"). */
+
+import { parseIdentity } from '../../crypto/identity.ts'
+import { KesError } from '../../errors.ts'
+import { Body } from '../body.ts'
+import { EMPTY, type Route, route } from '../route.ts'
+
+const MIB = 1_048_576
+
+/** `{"admin"?}`: without it, the caller is its admin. */
+const createEnclave = route({
+  operation: 'enclave:create',
+  method: 'PUT',
+  path: '/v1/enclave/create/',
+  access: 'admin',
+  maxBody: MIB,
+  async handle(call) {
+    const text = call.body.length === 0 ? undefined : new Body(call.body).optionalString('admin')
+    const admin = text === undefined ? call.caller : parseIdentity(text)
+    if (admin === undefined) {
+      const message = 'the admin of an enclave must be 64 lower-case hex digits'
+      throw new KesError('BAD_ASSIGNMENT', { message })
+    }
+    await call.services.enclaves.create(call.param, admin, call)
+    return EMPTY
+  },
+})
+
+const deleteEnclave = route({
+  operation: 'enclave:delete',
+  method: 'DELETE',
+  post: true,
+  path: '/v1/enclave/delete/',
+  access: 'admin',
+  async handle(call) {
+    await call.services.enclaves.delete(call.param, call)
+    return EMPTY
+  },
+})
+
+export const ENCLAVE_ROUTES: readonly Route[] = [createEnclave, deleteEnclave]

@@ -1,0 +1,268 @@
+/**
+ * Enclaves: tenants inside one server (kes-dialects.md, "Enclaves"). An enclave and its admin are an entry of the
+ * keystore, `-enclave-<name>`; its policies and assignments live as long as the process. Other servers on the same
+ * keystore see what is made here at once, and what is deleted within `RECHECK`.
+ */
+
+import { Access } from '../auth/access.ts'
+import { type Identity, parseIdentity } from '../crypto/identity.ts'
+import { type Deadline, within } from '../deadline.ts'
+import { type ErrorCode, KesError } from '../errors.ts'
+import type { KeyStore } from '../keystore/keystore.ts'
+import { isName } from '../names.ts'
+import { EventStream } from '../telemetry/stream.ts'
+import { now, parseRfc3339, rfc3339, type Timestamp } from '../time.ts'
+import { ask } from './ask.ts'
+import type { CacheCounts, CacheExpiry } from './cache.ts'
+import { EnclaveStore, enclavePrefix } from './enclave-store.ts'
+import type { KeyStoreHealth } from './health.ts'
+import type { Realm } from './realm.ts'
+import { KeyService } from './service.ts'
+
+const MAX_NAME = 32
+/** Milliseconds after which it is looked up again whether an enclave is still there. */
+const RECHECK = 10_000
+/** Milliseconds that a look-up may take for which several requests may wait. */
+const FIND_LIMIT = 10_000
+/** An unknown name is not looked up again for so many milliseconds: it is asked for by whoever has a certificate. */
+const ABSENT = 1000
+const MAX_ABSENT = 1000
+/** Keys that are deleted at the same time. */
+const AT_ONCE = 16
+const PAGE = 1024
+
+interface Found {
+  readonly realm: Realm
+  /** What the keystore says of it. */
+  readonly entry: Entry
+  checkedAt: number
+}
+
+interface Entry {
+  readonly admin: Identity
+  readonly createdAt: Timestamp
+}
+
+export interface EnclavesOptions {
+  readonly store: KeyStore
+  readonly health: KeyStoreHealth
+  readonly expiry: CacheExpiry
+  readonly counts: CacheCounts
+}
+
+export class Enclaves {
+  readonly #store: KeyStore
+  readonly #health: KeyStoreHealth
+  readonly #counts: CacheCounts
+  #expiry: CacheExpiry
+  readonly #found = new Map<string, Found>()
+  readonly #flights = new Map<string, Promise<Realm | undefined>>()
+  /** Names that were not found, and when. */
+  readonly #absent = new Map<string, number>()
+
+  constructor({ store, health, expiry, counts }: EnclavesOptions) {
+    this.#store = store
+    this.#health = health
+    this.#expiry = expiry
+    this.#counts = counts
+  }
+
+  /** Undefined when there is none of this name. @throws KesError KEYSTORE_READ */
+  find(name: string, deadline: Deadline): Realm | undefined | Promise<Realm | undefined> {
+    const found = this.#found.get(name)
+    const time = performance.now()
+    if (found !== undefined && time - found.checkedAt < RECHECK) return found.realm
+    if (!isEnclaveName(name) || time - (this.#absent.get(name) ?? -Infinity) < ABSENT)
+      return undefined
+    let flight = this.#flights.get(name)
+    if (flight === undefined) {
+      flight = this.#look(name)
+      this.#flights.set(name, flight)
+      const land = (): void => void this.#flights.delete(name)
+      flight.then(land, land)
+    }
+    return within(flight, deadline)
+  }
+
+  /** @throws KesError BAD_NAME, ENCLAVE_EXISTS, KEYSTORE_CREATE */
+  async create(name: string, admin: Identity, deadline: Deadline): Promise<void> {
+    checkEnclaveName(name)
+    // What a deletion that was cut off has left must not come to life again in a new enclave.
+    if (await this.#isDeleted(name, deadline)) await this.#destroy(name, deadline)
+    const entry = Buffer.from(JSON.stringify({ name, admin, created_at: rfc3339(now()) }))
+    try {
+      await this.#ask(
+        this.#store.create(entryName(name), entry, deadline.signal),
+        'KEYSTORE_CREATE',
+        deadline,
+      )
+    } catch (error) {
+      throw isCode(error, 'KEY_EXISTS') ? new KesError('ENCLAVE_EXISTS') : error
+    }
+    this.#forget(name)
+  }
+
+  /**
+   * Deletes an enclave with all of its keys. From the beginning on it is gone for everybody; a deletion that is cut off
+   * goes on with the next one.
+   *
+   * @throws KesError ENCLAVE_NOT_FOUND, KEYSTORE_DELETE
+   */
+  async delete(name: string, deadline: Deadline): Promise<void> {
+    const isThere = isEnclaveName(name) && (await this.#read(name, deadline)) !== undefined
+    if (!isThere) throw new KesError('ENCLAVE_NOT_FOUND')
+    try {
+      const mark = Buffer.from(JSON.stringify({ name, deleted_at: rfc3339(now()) }))
+      const marked = this.#store.create(deletedName(name), mark, deadline.signal)
+      await this.#ask(marked, 'KEYSTORE_DELETE', deadline)
+    } catch (error) {
+      if (!isCode(error, 'KEY_EXISTS')) throw error
+    }
+    this.#forget(name)
+    await this.#destroy(name, deadline)
+  }
+
+  /** From now on keys of all enclaves are cached for as long as this says. */
+  configure(expiry: CacheExpiry): void {
+    this.#expiry = expiry
+    for (const { realm } of this.#found.values()) realm.keys.cache.configure(expiry)
+  }
+
+  /** Ends timers and follows nobody any more. The keystore is closed by whoever opened it. */
+  close(): void {
+    for (const name of this.#found.keys()) this.#forget(name)
+  }
+
+  async #look(name: string): Promise<Realm | undefined> {
+    const found = this.#found.get(name)
+    let entry: Entry | undefined
+    try {
+      const deadline = { signal: AbortSignal.timeout(FIND_LIMIT) }
+      entry = (await this.#isDeleted(name, deadline)) ? undefined : await this.#read(name, deadline)
+    } catch (error) {
+      // While the keystore is down an enclave goes on with the keys that it has in its cache.
+      if (found !== undefined && this.#health.downSince !== undefined) return found.realm
+      throw error
+    }
+    if (entry === undefined) {
+      this.#forget(name)
+      if (this.#absent.size >= MAX_ABSENT) this.#absent.clear()
+      this.#absent.set(name, performance.now())
+      return undefined
+    }
+    if (found !== undefined && isSame(found.entry, entry)) {
+      found.checkedAt = performance.now()
+      return found.realm
+    }
+    this.#forget(name)
+    const realm = this.#open(name, entry)
+    this.#found.set(name, { realm, entry, checkedAt: performance.now() })
+    return realm
+  }
+
+  #open(name: string, { admin, createdAt }: Entry): Realm {
+    const store = new EnclaveStore(this.#store, name)
+    return {
+      enclave: name,
+      keys: new KeyService(store, this.#expiry, this.#counts, this.#health),
+      access: new Access({ admin, policies: [], assignments: new Map(), createdAt }),
+      events: new EventStream(),
+    }
+  }
+
+  #forget(name: string): void {
+    const found = this.#found.get(name)
+    this.#found.delete(name)
+    this.#flights.delete(name)
+    this.#absent.delete(name)
+    if (found === undefined) return
+    found.realm.events.close()
+    found.realm.keys.cache.close()
+  }
+
+  async #isDeleted(name: string, deadline: Deadline): Promise<boolean> {
+    return (await this.#get(deletedName(name), deadline)) !== undefined
+  }
+
+  async #read(name: string, deadline: Deadline): Promise<Entry | undefined> {
+    const value = await this.#get(entryName(name), deadline)
+    return value && decodeEntry(name, value)
+  }
+
+  async #get(name: string, deadline: Deadline): Promise<Uint8Array | undefined> {
+    try {
+      const value = this.#store.get(name, deadline.signal)
+      return await this.#ask(value, 'KEYSTORE_READ', deadline)
+    } catch (error) {
+      if (isCode(error, 'KEY_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  /** Keys first, then the enclave's entry, and last the mark that says that it is being deleted. */
+  async #destroy(name: string, deadline: Deadline): Promise<void> {
+    const prefix = enclavePrefix(name)
+    for (let from: string | undefined = prefix; from !== undefined;) {
+      const listed = this.#store.list({ prefix, from }, PAGE, deadline.signal)
+      const { names, next } = await this.#ask(listed, 'KEYSTORE_DELETE', deadline)
+      for (let at = 0; at < names.length; at += AT_ONCE)
+        await Promise.all(names.slice(at, at + AT_ONCE).map((key) => this.#remove(key, deadline)))
+      from = next
+    }
+    await this.#remove(entryName(name), deadline)
+    await this.#remove(deletedName(name), deadline)
+  }
+
+  async #remove(name: string, deadline: Deadline): Promise<void> {
+    try {
+      await this.#ask(this.#store.delete(name, deadline.signal), 'KEYSTORE_DELETE', deadline)
+    } catch (error) {
+      if (!isCode(error, 'KEY_NOT_FOUND')) throw error
+    }
+  }
+
+  #ask<T>(work: Promise<T>, code: ErrorCode, deadline: Deadline): Promise<T> {
+    return ask(work, code, deadline, this.#health)
+  }
+}
+
+function entryName(enclave: string): string {
+  return `-enclave-${enclave}`
+}
+
+function deletedName(enclave: string): string {
+  return `-deleted-enclave-${enclave}`
+}
+
+function isEnclaveName(name: string): boolean {
+  return isName(name) && name.length <= MAX_NAME
+}
+
+function checkEnclaveName(name: string): void {
+  if (isEnclaveName(name)) return
+  throw new KesError('BAD_NAME', {
+    message: `enclave name '${name}' is empty, too long or contains invalid characters`,
+  })
+}
+
+/** @throws KesError KEYSTORE_READ */
+function decodeEntry(name: string, value: Uint8Array): Entry {
+  try {
+    const fields = JSON.parse(Buffer.from(value).toString()) as Readonly<Record<string, unknown>>
+    const admin = parseIdentity(String(fields['admin']))
+    const createdAt = parseRfc3339(String(fields['created_at']))
+    if (admin !== undefined && createdAt !== undefined) return { admin, createdAt }
+  } catch {
+    // Falls through to the same error.
+  }
+  const cause = new Error(`keystore entry '${entryName(name)}' is damaged`)
+  throw new KesError('KEYSTORE_READ', { cause })
+}
+
+function isSame(a: Entry, b: Entry): boolean {
+  return a.admin === b.admin && rfc3339(a.createdAt) === rfc3339(b.createdAt)
+}
+
+function isCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof KesError && error.code === code
+}
