@@ -1,6 +1,6 @@
 /** What the calls answer, and how it is read out of JSON (kes-api.md, kes-dialects.md). */
 
-import { Fields, JsonError, parseFirst } from '../json.ts'
+import { Fields, JsonError } from '../json.ts'
 import { parseRfc3339 } from '../time.ts'
 import { AnswerError } from './errors.ts'
 
@@ -122,7 +122,7 @@ export class AnswerFields {
   }
 
   text(name: string): string {
-    return this.#fields.string(name) ?? this.#missing(name)
+    return this.#read(name, () => this.#fields.string(name)) ?? this.#missing(name)
   }
 
   /** '' counts as absent: so Go leaves fields out, or not. */
@@ -199,13 +199,14 @@ export class AnswerFields {
   }
 }
 
-/** @throws AnswerError */
-export function parseJson(endpoint: string, text: string): unknown {
+/** @param type the answer's Content-Type @throws AnswerError */
+export function parseJson(endpoint: string, text: string, type = 'no JSON'): unknown {
   try {
-    return parseFirst(text)
-  } catch (error) {
-    if (error instanceof JsonError) throw new AnswerError(endpoint, 'the answer is not JSON')
-    throw error
+    return JSON.parse(text)
+  } catch {
+    // Not the parser's message: it quotes the text.
+    const what = type.startsWith('application/json') ? 'broken JSON' : type.slice(0, 80)
+    throw new AnswerError(endpoint, `the answer is ${what}`)
   }
 }
 

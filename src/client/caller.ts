@@ -13,7 +13,7 @@ import {
   type Settings,
   settingsOf,
 } from './options.ts'
-import { Scope } from './scope.ts'
+import { onAbort, Scope } from './scope.ts'
 import { header, type HttpAnswer, type HttpRequest } from './transport.ts'
 
 /** Of each call. */
@@ -45,7 +45,7 @@ export interface Answer {
   /** Which server answered. */
   readonly endpoint: string
   /** @throws AnswerError when the body is not JSON */
-  json(): unknown
+  readonly json: () => unknown
 }
 
 const MIB = 1_048_576
@@ -80,7 +80,8 @@ export class Caller {
         await refuse(answer, address, signal)
         const { status, headers } = answer
         const whole = await readBody(answer, address, maxAnswer, signal)
-        const json = () => parseJson(address.url, whole.toString())
+        const type = header(answer, 'content-type')
+        const json = () => parseJson(address.url, whole.toString(), type)
         return { status, headers, body: whole, endpoint: address.url, json }
       },
     }
@@ -109,7 +110,15 @@ export class Caller {
         return { answer, address }
       },
     }
-    const open = () => this.#endpoints.send(plan, timeout, scope.signal)
+    const open = async () => {
+      const source = await this.#endpoints.send(plan, timeout, scope.signal)
+      const { body } = source.answer
+      body.once(
+        'close',
+        onAbort(scope.signal, () => body.destroy()),
+      )
+      return source
+    }
     try {
       const following = { first: await open(), open, parse, reconnect: options.reconnect }
       return new Log(scope, follow(following, scope))

@@ -76,7 +76,7 @@ export class KesClient implements AsyncDisposable {
 
   /** Resolves when the server can serve keys. @throws ServerError KEYSTORE_… when it cannot */
   async ready(options?: CallOptions): Promise<void> {
-    await this.request('GET', '/v1/ready', options)
+    expectNothing(await this.request('GET', '/v1/ready', options))
   }
 
   async status(options?: CallOptions): Promise<Status> {
@@ -283,7 +283,7 @@ export class KesClient implements AsyncDisposable {
     body: unknown,
     options: CallOptions = {},
   ): Promise<void> {
-    await this.request(method, path, { ...options, body })
+    expectNothing(await this.request(method, path, { ...options, body }))
   }
 
   async #page(
@@ -304,6 +304,11 @@ export class KesClient implements AsyncDisposable {
       page = await list({ continueAt })
     }
   }
+}
+
+/** A page for people, such as a proxy's, does not mean that anything was done. @throws AnswerError */
+function expectNothing(answer: Answer): void {
+  if (answer.body.length > 0) answer.json()
 }
 
 function fieldsOf(answer: Answer): AnswerFields {

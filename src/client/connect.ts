@@ -1,5 +1,6 @@
 /** TLS connections to a server, and what they need: CAs and the client's certificate. Loaded with the first call. */
 
+import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 
@@ -50,14 +51,20 @@ export class Connector {
     socket.setNoDelay(true)
     // HTTP/1.1 has no ping of its own.
     socket.setKeepAlive(true, 15_000)
+    let failure: unknown
     const connected = new Promise<void>((resolve, reject) => {
       socket.once('secureConnect', resolve)
-      const fail = (error?: unknown) => reject(connectionError(error, address, 'connecting'))
-      socket.on('error', fail)
-      socket.on('close', () => fail())
+      const fail = () => reject(connectionError(failure, address, 'connecting'))
+      socket.on('error', (error) => {
+        failure = error
+        fail()
+      })
+      socket.on('close', fail)
     })
     try {
       await within(connected, { signal })
+      // In TLS 1.3 the server's verdict may stand right behind the handshake, and has been told by now.
+      if (socket.destroyed) throw connectionError(failure, address, 'greeting')
       return socket
     } catch (error) {
       socket.destroy()
@@ -81,7 +88,7 @@ export class Connector {
     const pair = await this.#certificate()
     try {
       return createSecureContext({
-        ...(ca !== undefined && { ca: list(ca).map(buffer) }),
+        ...(ca !== undefined && { ca: list(ca).flatMap(certificatesOf) }),
         ...(pair !== undefined && { cert: buffer(pair.cert), key: buffer(pair.key) }),
         ...(pair?.passphrase !== undefined && { passphrase: pair.passphrase }),
       })
@@ -102,6 +109,15 @@ export class Connector {
 function list(pems: Pem | readonly Pem[]): readonly Pem[] {
   return typeof pems === 'string' || pems instanceof Uint8Array ? [pems] : pems
 }
+
+/** Node passes over what is no certificate, and then trusts nobody without saying why. @throws Error */
+function certificatesOf(pem: Pem): string[] {
+  const blocks = buffer(pem).toString().match(CERTIFICATE) ?? []
+  if (blocks.length === 0) throw new Error('ca has no PEM certificate')
+  return blocks.map((block) => new X509Certificate(block).toString())
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 function buffer(pem: Pem): Buffer | string {
   return typeof pem === 'string' ? pem : Buffer.from(pem)

@@ -197,6 +197,7 @@ function jsonObject(text: string): Readonly<Record<string, unknown>> {
 /** Seconds, or a date (RFC 9110, 10.2.3). @returns milliseconds from now */
 function parseRetryAfter(value: string): number | undefined {
   if (/^\d+$/.test(value)) return Number(value) * 1000
-  const date = Date.parse(value)
+  // Date.parse takes almost anything.
+  const date = /^[A-Z][a-z]{2}, /.test(value) ? Date.parse(value) : NaN
   return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now())
 }

@@ -22,9 +22,9 @@ export function connectionError(thrown: unknown, address: Address, phase: Phase)
   const code = codeOf(thrown)
   const reason = reasonOf(code, thrown, phase)
   const said = thrown instanceof Error && thrown.message !== '' ? thrown.message : code
-  return new ConnectionError(reason, address.url, message(reason, address, said), {
+  return new ConnectionError(reason, address.url, message(reason, phase, address, said), {
     // In TLS 1.3 the verdict on our certificate comes when we may have begun to send, but then nothing is read.
-    isUnprocessed: (phase !== 'sent' && phase !== 'first') || CERTIFICATE_ALERT.test(code),
+    isUnprocessed: !mayBeRead(phase) || CERTIFICATE_ALERT.test(code),
     cause: thrown,
   })
 }
@@ -33,6 +33,7 @@ export function timeoutError(
   address: Address,
   millis: number,
   what: 'connect' | 'answer' | 'ping',
+  phase: Phase = what === 'connect' ? 'connecting' : 'sent',
 ): ConnectionError {
   const { url } = address
   const text = {
@@ -40,7 +41,11 @@ export function timeoutError(
     answer: `${url}: no answer within ${millis} ms`,
     ping: `${url}: the connection is dead: no sign of life within ${millis} ms`,
   }[what]
-  return new ConnectionError('timeout', url, text, { isUnprocessed: what === 'connect' })
+  return new ConnectionError('timeout', url, text, { isUnprocessed: !mayBeRead(phase) })
+}
+
+function mayBeRead(phase: Phase): boolean {
+  return phase === 'sent' || phase === 'first'
 }
 
 const REASONS: Readonly<Record<string, ConnectionFailure>> = {
@@ -87,7 +92,13 @@ function codeOf(thrown: unknown): string {
   return typeof code === 'string' ? code : ''
 }
 
-function message(reason: ConnectionFailure, { url, host }: Address, said: string): string {
+function message(
+  reason: ConnectionFailure,
+  phase: Phase,
+  { url, host }: Address,
+  said: string,
+): string {
+  const why = said === '' ? '' : ` (${said})`
   const texts: Readonly<Record<ConnectionFailure, string>> = {
     refused: 'connection refused: is the server running, and is this its port?',
     dns: `the host '${host}' is not known: check its name and the DNS`,
@@ -96,10 +107,13 @@ function message(reason: ConnectionFailure, { url, host }: Address, said: string
     untrusted: `the server's certificate is not trusted (${said}): pass the CA that signed it, or the certificate itself (ca), or for trying out skip its verification (insecure)`,
     hostname: `the server's certificate is not for this host: ${said}`,
     expired: `the server's certificate cannot be used now: ${said}`,
-    unauthenticated: `the server closed the connection instead of accepting the client (${said || 'no reason given'}): does it know this API key or client certificate, and is one given?`,
+    unauthenticated: `the server closed the connection instead of accepting the client${why}: does it know this API key or client certificate, and is one given?`,
     tls: `TLS failed: ${said}`,
     protocol: `what is there speaks no proper HTTP: ${said}`,
-    closed: `the connection was closed before the whole answer${said === '' ? '' : ` (${said})`}`,
+    closed:
+      phase === 'connecting'
+        ? `the connection was closed during the TLS handshake${why}: is this the server's TLS port, and does it accept this client certificate?`
+        : `the connection was closed before the whole answer${why}`,
   }
   return `${url}: ${texts[reason]}`
 }

@@ -38,24 +38,24 @@ export async function openHttp2(
     createConnection: () => socket,
     settings: { enablePush: false },
   })
-  const greeting = new Promise<void>((resolve, reject) => {
-    session.once('remoteSettings', () => resolve())
-    const fail = (error?: unknown) => reject(connectionError(error, address, 'greeting'))
-    session.on('error', fail)
-    session.on('close', () => fail())
-  })
+  // Of a TLS alert that comes now Node 20 tells the socket only; it would stay open, and the session wait.
+  socket.on('error', () => socket.destroy())
+  const connection = new Http2Connection(session, socket, address, settings.pingInterval)
   try {
-    await within(greeting, { signal })
-    return new Http2Connection(session, address, settings.pingInterval)
+    await within(connection.greeting, { signal })
+    return connection
   } catch (error) {
-    session.destroy()
+    void connection.close()
     throw error
   }
 }
 
 class Http2Connection implements Connection {
   onClose = (): void => {}
+  /** The server's first words. @throws ConnectionError */
+  readonly greeting: Promise<void>
   readonly #session: ClientHttp2Session
+  readonly #socket: TLSSocket
   readonly #address: Address
   readonly #pingInterval: number
   readonly #gone: Promise<void>
@@ -66,10 +66,16 @@ class Http2Connection implements Connection {
   #lastStream = Infinity
   #lastHeard = performance.now()
   #timer: NodeJS.Timeout | undefined
-  #pinging: Promise<void> | undefined
+  #pinging: Promise<boolean> | undefined
 
-  constructor(session: ClientHttp2Session, address: Address, pingInterval: number) {
+  constructor(
+    session: ClientHttp2Session,
+    socket: TLSSocket,
+    address: Address,
+    pingInterval: number,
+  ) {
     this.#session = session
+    this.#socket = socket
     this.#address = address
     this.#pingInterval = pingInterval
     session.on('goaway', (_code: number, lastStream: number) => {
@@ -77,6 +83,13 @@ class Http2Connection implements Connection {
       this.#wake()
     })
     session.on('remoteSettings', () => this.#wake())
+    this.greeting = new Promise((resolve, reject) => {
+      const fail = (error?: unknown) => reject(connectionError(error, address, 'greeting'))
+      session.once('remoteSettings', () => resolve())
+      // Later, what goes wrong with the connection goes wrong with each stream, and is told there.
+      session.on('error', fail)
+      session.on('close', () => fail())
+    })
     this.#gone = new Promise((resolve) => {
       session.on('close', () => {
         clearTimeout(this.#timer)
@@ -105,8 +118,14 @@ class Http2Connection implements Connection {
   }
 
   close(): Promise<void> {
-    this.#session.destroy()
+    this.#destroy()
     return this.#gone
+  }
+
+  /** The session alone would wait for what is still to be written, and a dead peer takes nothing. */
+  #destroy(error?: Error): void {
+    this.#session.destroy(error)
+    this.#socket.destroy()
   }
 
   /** Waits for one of the places that the server gives. */
@@ -165,41 +184,30 @@ class Http2Connection implements Connection {
   #watch(): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#ping().then(
-        () => this.#active > 0 && this.#watch(),
-        () => {},
-      )
+      void this.#ping().then((isAlive) => isAlive && this.#active > 0 && this.#watch())
     }, this.#pingInterval)
   }
 
   /** Ends the connection when the answer does not come. Whoever asks meanwhile shares the ping. */
-  #ping(): Promise<void> {
-    this.#pinging ??= new Promise<void>((resolve, reject) => {
+  #ping(): Promise<boolean> {
+    this.#pinging ??= new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => {
-        const dead = timeoutError(this.#address, this.#pingInterval, 'ping')
-        this.#session.destroy(dead)
-        reject(dead)
+        this.#destroy(timeoutError(this.#address, this.#pingInterval, 'ping'))
       }, this.#pingInterval)
-      const isSent = this.#session.ping((error) => {
+      const done = (error: Error | null): void => {
         clearTimeout(timer)
+        this.#pinging = undefined
         this.#lastHeard = performance.now()
-        if (error === null) resolve()
-        else reject(error)
-      })
-      if (isSent) return
-      clearTimeout(timer)
-      reject(connectionError(undefined, this.#address, 'unsent'))
-    }).finally(() => (this.#pinging = undefined))
+        resolve(error === null)
+      }
+      if (!this.#session.ping(done)) done(new Error('not sent'))
+    })
     return this.#pinging
   }
 
   async #makeSure(signal: AbortSignal): Promise<void> {
-    try {
-      await within(this.#ping(), { signal })
-    } catch (error) {
-      if (signal.aborted) throw error
-      throw connectionError(error, this.#address, 'unsent')
-    }
+    if (await within(this.#ping(), { signal })) return
+    throw timeoutError(this.#address, this.#pingInterval, 'ping', 'unsent')
   }
 
   #exchange(
@@ -232,7 +240,7 @@ class Http2Connection implements Connection {
     })
   }
 
-  /** @throws ConnectionError */
+  /** @throws ConnectionError when no stream can be opened any more; TypeError for headers that cannot be sent */
   #request(headers: OutgoingHttpHeaders, body: Uint8Array | undefined): ClientHttp2Stream {
     try {
       const stream = this.#session.request(headers, { endStream: body === undefined })
@@ -240,6 +248,8 @@ class Http2Connection implements Connection {
       return stream
     } catch (error) {
       this.#leave()
+      if (!/SESSION|STREAMS/.test((error as NodeJS.ErrnoException).code ?? '')) throw error
+      this.#session.close()
       throw connectionError(error, this.#address, 'unsent')
     }
   }

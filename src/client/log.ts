@@ -86,7 +86,8 @@ export async function* follow<T>(
       const { url } = source.address
       let lost: KesClientError
       try {
-        for await (const line of until(signal, source)) yield parse(url, line)
+        for await (const line of readLines(source.answer, source.address)) yield parse(url, line)
+        signal.throwIfAborted()
         if (!reconnect) return
         lost = new ConnectionError('closed', url, `${url}: the server ended the log`, {
           isUnprocessed: false,
@@ -103,19 +104,6 @@ export async function* follow<T>(
     if (signal.reason !== STOPPED) throw error
   } finally {
     scope[Symbol.dispose]()
-  }
-}
-
-async function* until(signal: AbortSignal, { answer, address }: Source): AsyncGenerator<string> {
-  const stop = () => answer.body.destroy()
-  signal.addEventListener('abort', stop)
-  try {
-    signal.throwIfAborted()
-    yield* readLines(answer, address)
-    signal.throwIfAborted()
-  } finally {
-    signal.removeEventListener('abort', stop)
-    stop()
   }
 }
 

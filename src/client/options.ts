@@ -76,6 +76,9 @@ export interface CertificateAndKey {
 
 /** @throws KesClientError BAD_OPTIONS */
 export function settingsOf(options: KesClientOptions): Settings {
+  const { enclave } = options
+  if (enclave !== undefined && !/^[\x21-\x7e]+$/.test(enclave))
+    throw badOption(`enclave is no name: '${enclave}'`)
   return {
     ca: options.ca,
     credentials: credentialsOf(options),
@@ -130,7 +133,7 @@ export function parseEndpoints(endpoints: string | readonly string[]): Address[]
 }
 
 const DEFAULT_PORT = 7373
-const AUTHORITY = /^(?:([^@/?#[\]:\s]+)|\[([0-9A-Fa-f:.]+)\])(?::(\d{1,5}))?$/
+const AUTHORITY = /^(?:([0-9A-Za-z._-]+)|\[([0-9A-Fa-f:.]+)\])(?::(\d{1,5}))?$/
 
 function parseEndpoint(text: string): Address {
   const [, scheme = 'https', authority = ''] =
