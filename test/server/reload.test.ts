@@ -119,6 +119,24 @@ test('counts, the time of the start and followers of logs outlive a reload, also
   }
 })
 
+test('what was changed over the API stays, unless the new config speaks of it', async (t) => {
+  const server = await startServer(t)
+  const { port, admin, user, nobody } = server
+  const body = '{"allow":{"/v1/status":{}}}'
+  const written = await ask(port, admin, 'PUT', '/v1/policy/write/made', { body })
+  assert.equal(written.status, 200, written.body)
+  for (const who of [user, nobody]) {
+    const identity = JSON.stringify({ identity: who.identity })
+    await ask(port, admin, 'PUT', '/v1/policy/assign/made', { body: identity })
+    assert.equal((await ask(port, who, 'GET', '/v1/status')).status, 200)
+  }
+  const rules = `allow: [ /v1/api ], identities: [ ${user.identity} ]`
+  await server.reload({ config: `policy: { other: { ${rules} } }` })
+  assert.equal((await ask(port, nobody, 'GET', '/v1/status')).status, 200)
+  assert.equal((await ask(port, user, 'GET', '/v1/status')).status, 403)
+  assert.equal((await ask(port, user, 'GET', '/v1/api')).status, 200)
+})
+
 test('keys of the new config are created, and those of before are not looked at again', async (t) => {
   const store = new FakeStore()
   const server = await startServer(t, { store, config: 'keys: [ { name: a } ]' })
