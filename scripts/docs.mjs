@@ -1,11 +1,12 @@
-// Writes kes.schema.json and docs/config.md from the one schema of the config file; with --check, only
-// says whether they are up to date.
+// Writes kes.schema.json and docs/config.md from the one schema of the config file, and man/kes.1 from the table of
+// commands; with --check, only says whether they are up to date.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 import { toJsonSchema } from '@valibot/to-json-schema'
 
 import { ROUTES } from '../dist/api/index.js'
 import { schema } from '../dist/config/schema.js'
+import { manPage } from './man.mjs'
 
 const json = {
   $schema: 'http://json-schema.org/draft-07/schema#',
@@ -81,6 +82,7 @@ ${ROUTES.map(({ path, method, maxBody, timeout, canSkipAuth }) => `| \`${path}\`
 const files = {
   'kes.schema.json': `${JSON.stringify(json, null, 2)}\n`,
   'docs/config.md': reference,
+  'man/kes.1': manPage(),
 }
 let stale = false
 for (const [path, text] of Object.entries(files)) {
