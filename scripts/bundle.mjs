@@ -6,8 +6,21 @@ import { isBuiltin } from 'node:module'
 
 import { build } from 'esbuild'
 
-/** What only some starts need stays a package of its own; `yaml`, `valibot` and the like go into the bundle. */
-const BUNDLED = ['@noble/hashes', 'commander', 'valibot', 'yaml']
+/** What only some starts need stays a package of its own; `yaml`, `valibot` and the like go into the bundle … */
+const BUNDLED = [
+  '@noble/hashes',
+  'commander',
+  'valibot',
+  'yaml',
+  // … and what makes certificates, with all that it needs: every client command makes one of its API key.
+  '@peculiar',
+  'asn1js',
+  'pvtsutils',
+  'pvutils',
+  'reflect-metadata',
+  'tslib',
+  'tsyringe',
+]
 
 const external = {
   name: 'external',
@@ -31,6 +44,8 @@ const { metafile } = await build({
   platform: 'node',
   format: 'esm',
   target: 'node20.18',
+  // ECMAScript modules where a package has both: an import() of the other kind has only a default.
+  mainFields: ['module', 'main'],
   minifySyntax: true,
   legalComments: 'none',
   metafile: true,
