@@ -33,6 +33,19 @@ export function optional<S extends v.GenericSchema>(schema: S, preset: v.InferIn
 
 export const text = v.string('a text is expected')
 
+/**
+ * A text that means `preset` when it is left out, left empty, or ''.
+ *
+ * @param what its description, which has to come before the transformation to be seen in documents
+ */
+export function textOr(preset: string, what: string) {
+  return v.pipe(
+    optional(text, preset),
+    v.description(what),
+    v.transform((given) => (given === '' ? preset : given)),
+  )
+}
+
 /** Milliseconds. */
 export const duration = v.pipe(
   text,
@@ -103,10 +116,11 @@ export class Secret {
   }
 }
 
-/** @param missing what to say when it is empty */
-export function secret(missing: string) {
+/** @param missing what to say when it is empty @param what its description */
+export function secret(missing: string, what: string) {
   return v.pipe(
     text,
+    v.description(what),
     v.nonEmpty(missing),
     v.transform((given) => new Secret(given)),
   )
@@ -115,6 +129,7 @@ export function secret(missing: string) {
 /** The URL of a service, without a final slash. */
 export const endpoint = v.pipe(
   text,
+  v.description('URL of the service, like https://keys.example.com:8200.'),
   v.trim(),
   v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
     const url = URL.canParse(dataset.value) ? new URL(dataset.value) : undefined

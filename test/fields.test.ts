@@ -153,12 +153,12 @@ test('a URL of a service has a scheme and no password', () => {
 })
 
 test('a secret shows only when it is asked to', () => {
-  const hidden = v.parse(secret('a password is needed'), 'top secret')
+  const hidden = v.parse(secret('a password is needed', 'Password.'), 'top secret')
   assert.equal(hidden.reveal(), 'top secret')
   for (const shown of [inspect(hidden, { showHidden: true }), JSON.stringify({ hidden })])
     assert.doesNotMatch(shown, /top secret/)
   assert.equal(
-    v.safeParse(secret('a password is needed'), '').issues?.[0].message,
+    v.safeParse(secret('a password is needed', 'Password.'), '').issues?.[0].message,
     'a password is needed',
   )
 })

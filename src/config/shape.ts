@@ -9,10 +9,15 @@ import { type ConfigFile, schema } from './schema.ts'
 import { dotted, type Path, type Tree, type YamlFile } from './yaml.ts'
 
 /** Keystores of the Go server that are not in this release. */
-const OTHER_KEY_STORES = new Set(['vault', 'fortanix', 'aws', 'gemalto', 'gcp', 'azure', 'entrust'])
+const OTHER_KEY_STORES = new Set(['fortanix', 'aws', 'gemalto', 'gcp', 'azure', 'entrust'])
 const THERE_ARE = `there are: ${KEY_STORES.map(({ name }) => name).join(', ')}`
-/** Sections that the Go server's samples have and it never looked at. */
-const IGNORED = new Set(['keystore.kes'])
+/** What the Go server's samples have, older ones, too, and it does not look at. */
+const IGNORED = new Set([
+  'keystore.kes',
+  'keystore.gemalto.keysecure.credentials.retry',
+  'keystore.vault.approle.retry',
+  'keystore.vault.kubernetes.retry',
+])
 
 export class ShapeReader {
   readonly #file: YamlFile
@@ -93,7 +98,7 @@ export class ShapeReader {
   #unknown(path: Path, known: readonly string[]): void {
     const name = String(path.at(-1))
     const field = dotted(path)
-    if (IGNORED.has(field)) return this.#warn(path, 'has never had an effect; it is ignored')
+    if (IGNORED.has(field)) return this.#warn(path, 'has no effect; it is ignored')
     const below = dotted(path.slice(1))
     if (path[0] === 'keystore' && !KEY_STORES.some((kind) => below.startsWith(`${kind.name}.`)))
       return this.#unknownKeyStore(path, below)

@@ -3,5 +3,6 @@
 import { fs } from './fs.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
+import { vault } from './vault.ts'
 
-export const KEY_STORES: readonly KeyStoreKind[] = [fs, memory]
+export const KEY_STORES: readonly KeyStoreKind[] = [fs, memory, vault]

@@ -18,9 +18,9 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { HttpClient, type HttpOptions, type HttpRequest } from '#src/keystore/http.js'
-import { KeyStoreError } from '#src/keystore/keystore.js'
 import { SIGNAL } from '../support/bytes.ts'
 import { type Certificate, certificate } from '../support/certificates.ts'
+import { failure } from '../support/failure.ts'
 import { tempDir } from '../support/server.ts'
 
 interface Service {
@@ -84,15 +84,6 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   let text = ''
   for await (const chunk of request) text += String(chunk)
   return text
-}
-
-function failure(expected: 'unreachable' | 'denied' | 'failed', message: RegExp) {
-  return (error: unknown): boolean => {
-    assert.ok(error instanceof KeyStoreError, String(error))
-    assert.match(error.message, message)
-    assert.equal(error.failure, expected)
-    return true
-  }
 }
 
 test('JSON goes out and comes in, with the headers asked for', async (t) => {
