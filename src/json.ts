@@ -126,6 +126,13 @@ export function decodeBase64(text: string): Buffer | undefined {
   return packed.length % 4 === 0 && BASE64.test(packed) ? Buffer.from(packed, 'base64') : undefined
 }
 
+/** A field of a JSON object; undefined when it is none, or has no such field. */
+export function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
+    ? (value as Readonly<Record<string, unknown>>)[name]
+    : undefined
+}
+
 /** A string literal with Go's escapes: `<`, `>`, `&`, U+2028, U+2029, and U+FFFD for bytes that were no UTF-8. */
 export function quote(text: string): string {
   return escape(JSON.stringify(text))

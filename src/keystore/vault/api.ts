@@ -1,6 +1,7 @@
 /** Vault's HTTP API as such: its headers, the look of its errors, which trouble passes by itself. */
 
 import type { ClientTlsFiles } from '../../fields.ts'
+import { member } from '../../json.ts'
 import { type HttpAnswer, HttpClient, type HttpRequest, isTransientStatus } from '../http.ts'
 import { KeyStoreError } from '../keystore.ts'
 
@@ -76,13 +77,6 @@ export function pathOf(...parts: readonly string[]): string {
     .filter((part) => part !== '' && part !== '.')
     .map(encodeURIComponent)
     .join('/')
-}
-
-/** A field of a JSON object; undefined when it is none, or has no such field. */
-export function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
-    ? (value as Readonly<Record<string, unknown>>)[name]
-    : undefined
 }
 
 function fieldsOf(answer: HttpAnswer): { errors?: unknown; warnings?: unknown } {

@@ -2,23 +2,20 @@
 
 import { readFile } from 'node:fs/promises'
 
+import { member } from '../../json.ts'
 import type { HttpAnswer } from '../http.ts'
 import { KeyStoreError } from '../keystore.ts'
+import type { Token } from '../token.ts'
 import type { VaultConfig } from '../vault.ts'
-import { member, pathOf, reasonOf, type VaultApi } from './api.ts'
+import { pathOf, reasonOf, type VaultApi } from './api.ts'
 
 /** What a login or a renewal gives. */
-export interface Token {
-  readonly text: string
-  /** Milliseconds; 0 = it does not end. */
-  readonly ttl: number
-  /** By `performance.now()`. */
-  readonly issuedAt: number
+export interface VaultToken extends Token {
   readonly isRenewable: boolean
 }
 
 /** @throws KeyStoreError `denied` when the credentials are wrong */
-export type Login = (api: VaultApi, signal: AbortSignal) => Promise<Token>
+export type Login = (api: VaultApi, signal: AbortSignal) => Promise<VaultToken>
 
 /** The login that is configured. */
 export function loginOf({ approle, kubernetes, namespace }: VaultConfig): Login {
@@ -62,7 +59,7 @@ async function jwtOf(given: string): Promise<string> {
 }
 
 /** @throws KeyStoreError `failed` when the answer has no token */
-export function tokenOf(answer: HttpAnswer): Token {
+export function tokenOf(answer: HttpAnswer): VaultToken {
   const auth = member(answer.json(), 'auth')
   const text = member(auth, 'client_token')
   const seconds = member(auth, 'lease_duration')

@@ -1,11 +1,12 @@
 /** Entries as secrets of a KV engine: an object whose only member has the name of the entry (keystores.md 2.3). */
 
 import { KesError } from '../../errors.ts'
+import { member } from '../../json.ts'
 import { type Listing, type Page, pageOf } from '../../names.ts'
 import type { HttpAnswer } from '../http.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import type { VaultConfig } from '../vault.ts'
-import { isAbsent, member, pathOf, reasonOf, VaultApi } from './api.ts'
+import { isAbsent, pathOf, reasonOf, VaultApi } from './api.ts'
 import { loginOf } from './login.ts'
 import { VaultSession } from './session.ts'
 import { isWrapped, Transit } from './transit.ts'

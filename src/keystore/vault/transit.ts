@@ -1,9 +1,9 @@
 /** Values encrypted by a key of Vault's transit engine before they are stored. */
 
-import { decodeBase64 } from '../../json.ts'
+import { decodeBase64, member } from '../../json.ts'
 import { KeyStoreError } from '../keystore.ts'
 import type { VaultConfig } from '../vault.ts'
-import { member, pathOf, reasonOf } from './api.ts'
+import { pathOf, reasonOf } from './api.ts'
 import type { VaultSession } from './session.ts'
 
 /** Made by some version of a transit key; the Go server knows the first version only. */
