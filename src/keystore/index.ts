@@ -1,8 +1,9 @@
 /** The keystores there are: one line per kind. Config, its documentation and its checks follow from it. */
 
+import { aws } from './aws.ts'
 import { fs } from './fs.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
 import { vault } from './vault.ts'
 
-export const KEY_STORES: readonly KeyStoreKind[] = [fs, memory, vault]
+export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, memory, vault]

@@ -439,22 +439,59 @@ for (const [what, secret] of Object.entries(PASTED)) {
 // Keystores
 
 const THERE_ARE = `there are: ${KEY_STORES.map(({ name }) => name).join(', ')}`
+const AWS = '{ secretsmanager: { endpoint: x, region: y } }'
 
 test('no keystore is an error that lists what there is', () => {
-  for (const text of ['', 'keystore:\n', 'keystore: {}\n'])
+  for (const text of ['', 'keystore:\n', 'keystore: {}\n', 'keystore: { aws: }\n'])
     assert.ok(errors(HEAD + text)[0]?.endsWith(`keystore: no keystore is configured; ${THERE_ARE}`))
 })
 
 test('more than one keystore is an error that names them', () => {
-  const found = errors(`${HEAD}keystore: { fs: { path: x }, memory: {} }`).join()
-  assert.match(found, /^kes\.yml:3:1: keystore: more than one keystore is configured: fs, memory$/)
+  const two = (section: string): string => errors(`${HEAD}keystore: ${section}`).join()
+  const message = 'kes.yml:3:1: keystore: more than one keystore is configured:'
+  assert.equal(two('{ fs: { path: x }, memory: {} }'), `${message} fs, memory`)
+  assert.equal(two(`{ memory: {}, aws: ${AWS} }`), `${message} aws.secretsmanager, memory`)
 })
 
 test('a keystore that is left empty beside another one is not meant', () => {
-  assert.equal(good(`${HEAD}keystore:\n  fs:\n  memory: {}\n`).keystore.kind.name, 'memory')
+  for (const empty of ['fs:', 'aws:', 'aws: { secretsmanager: }'])
+    assert.equal(good(`${HEAD}keystore:\n  ${empty}\n  memory: {}\n`).keystore.kind.name, 'memory')
 })
 
-for (const name of ['fortanix', 'aws', 'gemalto', 'gcp', 'azure', 'entrust']) {
+test('a keystore with a dot in its name stands one level deeper', () => {
+  const { kind, settings } = good(`${HEAD}keystore: { aws: ${AWS} }`).keystore
+  assert.equal(kind.name, 'aws.secretsmanager')
+  assert.equal((settings as { region?: string }).region, 'y')
+})
+
+test('what a keystore one level deeper lacks is said with its whole name', () => {
+  assert.match(
+    errors(`${HEAD}keystore: { aws: { secretsmanager: } }`).join(),
+    /keystore\.aws\.secretsmanager\.endpoint: a value is needed/,
+  )
+  for (const section of ['x', '[ secretsmanager ]'])
+    assert.match(
+      errors(`${HEAD}keystore: { aws: ${section}, memory: {} }`).join(),
+      /keystore\.aws: a section with fields is expected/,
+    )
+})
+
+test('a misspelt word of a keystore one level deeper is recognised', () => {
+  const found = (section: string): string => errors(`${HEAD}keystore: { ${section} }`).join()
+  const name = 'did you mean keystore.aws.secretsmanager?'
+  assert.equal(
+    found('aws: { secretmanager: {} }'),
+    `kes.yml:3:20: keystore.aws.secretmanager: unknown keystore; ${name}`,
+  )
+  assert.ok(found('aws: { secretsmanager: {}, secretsmanger: {} }').endsWith(name))
+  assert.ok(found('secretsmanager: {}').endsWith(name))
+  assert.match(
+    found('aws: { secretsmanager: { endpoint: x, region: y, kmskye: z } }'),
+    /unknown field; did you mean keystore\.aws\.secretsmanager\.kmskey\?/,
+  )
+})
+
+for (const name of ['fortanix', 'gemalto', 'gcp', 'azure', 'entrust']) {
   test(`${name} is not available, and the error lists what there is`, () => {
     assert.deepEqual(errors(`${HEAD}keystore: { ${name}: { endpoint: x } }`), [
       `kes.yml:3:13: keystore.${name}: this keystore is not available in this release; ${THERE_ARE}`,

@@ -1,0 +1,94 @@
+/**
+ * What the keystores with a vendor's own library share: an end to every call, and the meaning of the errors below
+ * HTTP. What an answer means is the keystore's business.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { within } from '../deadline.ts'
+import { KesError } from '../errors.ts'
+import { KeyStoreError } from './keystore.ts'
+
+/** How much of what a service says about an error goes into our message. */
+const MAX_QUOTE = 300
+
+/**
+ * What `work` resolves to. Libraries retry and sleep on their own; the caller waits no longer than `signal` lets.
+ *
+ * @throws what `translate` makes of the library's error, or the signal's reason
+ */
+export async function callSdk<T>(
+  signal: AbortSignal,
+  work: () => Promise<T>,
+  translate: (error: unknown) => Error,
+): Promise<T> {
+  signal.throwIfAborted()
+  try {
+    return await within(work(), { signal })
+  } catch (error) {
+    // An aborted call fails in many ways; why it was aborted is what counts.
+    signal.throwIfAborted()
+    throw error instanceof KesError || error instanceof KeyStoreError ? error : translate(error)
+  }
+}
+
+/** @throws the signal's reason */
+export async function pause(millis: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(millis, undefined, { signal })
+  } catch {
+    signal.throwIfAborted()
+  }
+}
+
+const UNREACHABLE = new Set([
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+])
+const BAD_CERTIFICATE = /CERT|^UNABLE_TO_|^HOSTNAME_MISMATCH$|^CRL_/
+
+/** The error of a connection, anywhere in the chain of causes; undefined when it was an answer that failed. */
+export function connectionError(error: unknown, endpoint: string): KeyStoreError | undefined {
+  for (let link: unknown = error; link instanceof Error; link = link.cause) {
+    const code = 'code' in link ? String(link.code) : ''
+    if (UNREACHABLE.has(code))
+      return new KeyStoreError('unreachable', `${endpoint}: ${link.message || code}`, {
+        cause: error,
+      })
+    if (BAD_CERTIFICATE.test(code)) {
+      const message = `${endpoint}: its certificate is not trusted: ${link.message}; NODE_EXTRA_CA_CERTS names further CAs`
+      return new KeyStoreError('failed', message, { cause: error })
+    }
+    if (code === 'EPROTO' || code.startsWith('ERR_SSL'))
+      return new KeyStoreError('failed', `${endpoint}: ${link.message}; does it speak TLS?`, {
+        cause: error,
+      })
+    if (code.startsWith('HPE_'))
+      return new KeyStoreError('failed', `${endpoint}: ${link.message}; does it speak HTTP?`, {
+        cause: error,
+      })
+  }
+  return undefined
+}
+
+/** A status without an answer of the service itself: too many requests, or something between us and it. */
+export function isNoAnswer(status: number | undefined): boolean {
+  return status !== undefined && [408, 429, 502, 503, 504].includes(status)
+}
+
+/** A service's own words, in one line and not too many, without the value that was sent to it. */
+export function quote(words: string, value?: string): string {
+  let line = words.replace(/\s+/g, ' ').trim()
+  if (value !== undefined && value.length > 0) line = line.replaceAll(value, '…')
+  return line.length > MAX_QUOTE ? `${line.slice(0, MAX_QUOTE)}…` : line
+}
