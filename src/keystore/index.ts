@@ -2,8 +2,9 @@
 
 import { aws } from './aws.ts'
 import { fs } from './fs.ts'
+import { gcp } from './gcp.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
 import { vault } from './vault.ts'
 
-export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, memory, vault]
+export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, gcp, memory, vault]

@@ -56,8 +56,8 @@ export class Fixtures {
       }
     })
     const fine = failures.find((failure) => typeof failure === 'string')
-    if (fine !== undefined) return fine
-    throw failures[0] as Error
+    const complaints = failures.map((failure) => (failure as Error).message)
+    return fine ?? assert.fail(complaints.join('; or '))
   }
 
   #check(value: unknown, pattern: unknown, where: string): void {
