@@ -4,7 +4,6 @@ import * as v from 'valibot'
 
 import { optional, Secret, text } from '../fields.ts'
 import { defineKeyStore } from './keystore.ts'
-import { importOptional } from './optional.ts'
 
 const part = (what: string) =>
   v.pipe(
@@ -71,9 +70,8 @@ export const aws = defineKeyStore({
   config,
   describe: ({ endpoint, region }) => `${endpoint} (${region})`,
   async open(settings) {
-    // The SDK's version is ours, so what AWS will support next year is no news for an operator's log.
-    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
-    const sdk = await importOptional(
+    const { importAwsSdk } = await import('./sdk.ts')
+    const sdk = await importAwsSdk(
       '@aws-sdk/client-secrets-manager',
       () => import('@aws-sdk/client-secrets-manager'),
     )

@@ -8,6 +8,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { within } from '../deadline.ts'
 import { KesError } from '../errors.ts'
 import { KeyStoreError } from './keystore.ts'
+import { importOptional } from './optional.ts'
+
+/**
+ * What `load` imports, of the AWS SDK.
+ *
+ * @throws KeyStoreError that says what to install
+ */
+export function importAwsSdk<T>(name: string, load: () => Promise<T>): Promise<T> {
+  // The SDK's version is ours, so what AWS will support next year is no news for an operator's log.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
+  return importOptional(name, load)
+}
 
 /** How much of what a service says about an error goes into our message. */
 const MAX_QUOTE = 300
@@ -57,8 +69,16 @@ const UNREACHABLE = new Set([
 ])
 const BAD_CERTIFICATE = /CERT|^UNABLE_TO_|^HOSTNAME_MISMATCH$|^CRL_/
 
-/** The error of a connection, anywhere in the chain of causes; undefined when it was an answer that failed. */
-export function connectionError(error: unknown, endpoint: string): KeyStoreError | undefined {
+/**
+ * The error of a connection, anywhere in the chain of causes; undefined when it was an answer that failed.
+ *
+ * @param moreCas where an operator names further CAs
+ */
+export function connectionError(
+  error: unknown,
+  endpoint: string,
+  moreCas = 'NODE_EXTRA_CA_CERTS',
+): KeyStoreError | undefined {
   for (let link: unknown = error; link instanceof Error; link = link.cause) {
     const code = 'code' in link ? String(link.code) : ''
     if (UNREACHABLE.has(code))
@@ -66,7 +86,7 @@ export function connectionError(error: unknown, endpoint: string): KeyStoreError
         cause: error,
       })
     if (BAD_CERTIFICATE.test(code)) {
-      const message = `${endpoint}: its certificate is not trusted: ${link.message}; NODE_EXTRA_CA_CERTS names further CAs`
+      const message = `${endpoint}: its certificate is not trusted: ${link.message}; ${moreCas} names further CAs`
       return new KeyStoreError('failed', message, { cause: error })
     }
     if (code === 'EPROTO' || code.startsWith('ERR_SSL'))
