@@ -57,6 +57,19 @@ export const duration = v.pipe(
   }),
 )
 
+/** A whole number. */
+export function whole(min: number, max: number) {
+  return v.pipe(
+    text,
+    v.rawTransform<string, number>(({ dataset, addIssue, NEVER }) => {
+      const value = /^\d{1,15}$/.test(dataset.value) ? Number(dataset.value) : Number.NaN
+      if (value >= min && value <= max) return value
+      addIssue({ message: `a whole number from ${min} to ${max} is expected` })
+      return NEVER
+    }),
+  )
+}
+
 const SWITCH: ReadonlyMap<string, boolean> = new Map([
   ['on', true],
   ['true', true],

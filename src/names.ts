@@ -70,6 +70,14 @@ export function pageOf(all: Iterable<string>, { prefix, from }: Listing, limit: 
   return next === undefined ? { names } : { names: names.slice(0, limit), next }
 }
 
+/** The first text, by byte, behind all that begin with `prefix`; for '' behind all names. */
+export function behind(prefix: string): string {
+  // Names are ASCII, so the last character is not the last that there is.
+  return prefix === ''
+    ? '\x7f'
+    : prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)
+}
+
 /** The argument that asks for the page after this one; '' at the end. */
 export function continueAt({ prefix }: Listing, { next }: Page): string {
   return next === undefined ? '' : `${prefix}~${next}`
