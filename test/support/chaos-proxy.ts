@@ -42,6 +42,7 @@ export class ChaosProxy {
   held = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #clients = new Set<Socket>()
   #mode: Chaos = 'pass'
   #release = (): void => {}
   #changed = new Promise<void>((resolve) => (this.#release = resolve))
@@ -88,9 +89,9 @@ export class ChaosProxy {
     for (const socket of this.#sockets) socket.resetAndDestroy()
   }
 
-  /** Connections that the client has open. */
+  /** Connections that the client has open; the server may have more for a while. */
   get connections(): number {
-    return this.#sockets.size / 2
+    return this.#clients.size
   }
 
   #take(client: Socket): void {
@@ -100,6 +101,8 @@ export class ChaosProxy {
       client.resetAndDestroy()
       return
     }
+    this.#clients.add(client)
+    for (const event of ['end', 'close']) client.on(event, () => this.#clients.delete(client))
     const { host = '127.0.0.1', port } = this.target
     const server = connect({ host, port, allowHalfOpen: true })
     this.#pipe(client, server, ['hang'])

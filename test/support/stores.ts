@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import * as v from 'valibot'
 
 import { KEY_STORES } from '#src/keystore/index.js'
-import type { KeyStore, KeyStoreKind } from '#src/keystore/keystore.js'
+import type { KeyStore } from '#src/keystore/keystore.js'
 import { SIGNAL } from './bytes.ts'
 import type { Owner } from './server.ts'
 
@@ -23,7 +23,7 @@ export async function openStore(
   t: Owner,
   { kind: name, settings }: StoreConfig,
 ): Promise<KeyStore> {
-  const kind = Object.values<KeyStoreKind>(KEY_STORES).find((known) => known.name === name)
+  const kind = KEY_STORES.find((known) => known.name === name)
   if (kind === undefined) throw new Error(`no keystore has the name ${name}`)
   const store = await kind.open(v.parse(kind.config, settings), SIGNAL)
   t.after(() => store.close())
