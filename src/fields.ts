@@ -158,6 +158,13 @@ export const endpoint = v.pipe(
   }),
 )
 
+/** What stands before the names of our entries in a store that others use, too; ends with a slash unless it is ''. */
+export const folder = v.pipe(
+  text,
+  v.regex(/^[\w./-]*$/, 'letters, digits and the characters . _ - / only'),
+  v.transform((given) => (given === '' || given.endsWith('/') ? given : `${given}/`)),
+)
+
 /** How a service is recognised, and how we show ourselves to it: paths of PEM files, '' where none is given. */
 export interface ClientTlsFiles {
   readonly ca: string

@@ -5,4 +5,4 @@ import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
-export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, gcp, memory, postgres, vault]
+export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, gcp, memory, postgres, s3, vault]
