@@ -1,8 +1,12 @@
-/** The keystores there are: one line per kind. Config, its documentation and its checks follow from it. */
+/** The keystores that there are: one line each. Only their configs are loaded here; the rest is when one is opened. */
 
 import { aws } from './aws.ts'
 import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
+import { postgres } from './postgres.ts'
+import { s3 } from './s3.ts'
+import { vault } from './vault.ts'
+
 export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, gcp, memory, postgres, s3, vault]
