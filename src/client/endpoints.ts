@@ -137,6 +137,7 @@ class History {
   #tries = 0
   #doubtful = 0
   #rounds = 0
+  #wasClosed = false
 
   constructor(endpoints: readonly Endpoint[], retries: number) {
     this.candidates = new Set(endpoints)
@@ -152,6 +153,12 @@ class History {
     if (hope === 'none' || ++this.#tries > this.#retries) return Infinity
     if (hope === 'elsewhere') this.#hopeful.delete(endpoint)
     if (this.candidates.size > 0) return 0
+    if (error instanceof ConnectionError && error.reason === 'closed' && !this.#wasClosed) {
+      // Most likely it was just being closed, and another one is made at once.
+      this.#wasClosed = true
+      this.candidates = new Set(this.#hopeful)
+      return 0
+    }
     if (hope === 'little' && ++this.#doubtful > DOUBTFUL_RETRIES) return Infinity
     if (this.#hopeful.size === 0) return Infinity
     // Everybody was asked once more.

@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls'
 
 import { connectionError } from './failures.ts'
 import type { Address } from './options.ts'
+import { Places } from './places.ts'
 import { onAbort, Scope } from './scope.ts'
 import type { Connection, HttpAnswer, HttpRequest, SendOptions } from './transport.ts'
 
@@ -24,6 +25,8 @@ export class Http1Pool implements Connection {
   readonly #connect: Connect
   readonly #life = new Scope()
   readonly #agent: PoolAgent
+  /** Node's Agent does not count connections that are still being made. */
+  readonly #places = new Places(() => MAX_SOCKETS)
   /** All that are not closed yet. */
   readonly #sockets = new Map<TLSSocket, Promise<void>>()
 
@@ -35,11 +38,16 @@ export class Http1Pool implements Connection {
   }
 
   async send(request: HttpRequest, { signal, careful }: SendOptions): Promise<HttpAnswer> {
-    signal.throwIfAborted()
+    await this.#places.take(signal)
     if (!careful) return this.#exchange(request, { agent: this.#agent }, signal)
-    // One from the pool may be closed by the server at this very moment, and then nobody knows what it has read.
-    const socket = await this.#connect(signal)
-    return this.#exchange(request, { createConnection: () => socket }, signal)
+    try {
+      // One from the pool may be closed by the server at this very moment, and then nobody knows what it has read.
+      const socket = await this.#connect(signal)
+      return this.#exchange(request, { createConnection: () => socket }, signal)
+    } catch (error) {
+      this.#places.leave()
+      throw error
+    }
   }
 
   async close(): Promise<void> {
@@ -90,6 +98,7 @@ export class Http1Pool implements Connection {
       request.on('error', (error) => reject(connectionError(error, this.#address, phase())))
       request.on('close', () => {
         forget()
+        this.#places.leave()
         reject(connectionError(undefined, this.#address, phase()))
       })
       request.end(body)
@@ -102,7 +111,7 @@ class PoolAgent extends Agent {
   #first: TLSSocket | undefined
 
   constructor(connect: () => Promise<TLSSocket>, first: TLSSocket) {
-    super({ keepAlive: true, maxSockets: MAX_SOCKETS, timeout: IDLE, scheduling: 'lifo' })
+    super({ keepAlive: true, timeout: IDLE, scheduling: 'lifo' })
     this.#connect = connect
     this.#first = first
     first.unref()

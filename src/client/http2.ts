@@ -14,6 +14,7 @@ import type { TLSSocket } from 'node:tls'
 import { within } from '../deadline.ts'
 import { connectionError, timeoutError } from './failures.ts'
 import type { Address, Settings } from './options.ts'
+import { Places } from './places.ts'
 import { onAbort } from './scope.ts'
 import type { Connection, HttpAnswer, HttpRequest, SendOptions } from './transport.ts'
 
@@ -59,13 +60,15 @@ class Http2Connection implements Connection {
   readonly #address: Address
   readonly #pingInterval: number
   readonly #gone: Promise<void>
-  #active = 0
-  /** Requests beyond what the server takes at a time. */
-  readonly #waiting = new Set<() => void>()
+  /** Streams. Without limit once there will be none, so that nobody waits for it. */
+  readonly #places = new Places(() =>
+    this.isUsable ? (this.#session.remoteSettings.maxConcurrentStreams ?? Infinity) : Infinity,
+  )
   /** The last stream that the server acts on, once it has said that it goes away. */
   #lastStream = Infinity
   #lastHeard = performance.now()
   #timer: NodeJS.Timeout | undefined
+  #isResting = true
   #pinging: Promise<boolean> | undefined
 
   constructor(
@@ -80,9 +83,9 @@ class Http2Connection implements Connection {
     this.#pingInterval = pingInterval
     session.on('goaway', (_code: number, lastStream: number) => {
       this.#lastStream = lastStream
-      this.#wake()
+      this.#places.wake()
     })
-    session.on('remoteSettings', () => this.#wake())
+    session.on('remoteSettings', () => this.#places.wake())
     this.greeting = new Promise((resolve, reject) => {
       const fail = (error?: unknown) => reject(connectionError(error, address, 'greeting'))
       session.once('remoteSettings', () => resolve())
@@ -90,14 +93,14 @@ class Http2Connection implements Connection {
       session.on('error', fail)
       session.on('close', () => fail())
     })
-    this.#gone = new Promise((resolve) => {
-      session.on('close', () => {
-        clearTimeout(this.#timer)
-        this.#wake()
-        this.onClose()
-        resolve()
-      })
+    session.on('close', () => {
+      clearTimeout(this.#timer)
+      this.#places.wake()
     })
+    this.#gone = Promise.all([
+      new Promise((resolve) => session.on('close', resolve)),
+      new Promise((resolve) => socket.on('close', resolve)),
+    ]).then(() => this.onClose())
     this.#rest()
   }
 
@@ -107,7 +110,7 @@ class Http2Connection implements Connection {
   }
 
   async send(request: HttpRequest, { signal, careful }: SendOptions): Promise<HttpAnswer> {
-    await this.#admission(signal)
+    await this.#enter(signal)
     try {
       if (careful && performance.now() - this.#lastHeard > DOUBTFUL) await this.#makeSure(signal)
     } catch (error) {
@@ -128,47 +131,23 @@ class Http2Connection implements Connection {
     this.#socket.destroy()
   }
 
-  /** Waits for one of the places that the server gives. */
-  async #admission(signal: AbortSignal): Promise<void> {
-    while (this.isUsable && this.#active >= this.#limit) await this.#turn(signal)
-    signal.throwIfAborted()
-    if (!this.isUsable) throw connectionError(undefined, this.#address, 'unsent')
-    if (this.#active++ === 0) this.#work()
-  }
-
-  get #limit(): number {
-    return this.#session.remoteSettings.maxConcurrentStreams ?? Infinity
-  }
-
-  async #turn(signal: AbortSignal): Promise<void> {
-    let forget = (): void => {}
-    await new Promise<void>((resolve, reject) => {
-      this.#waiting.add(resolve)
-      forget = onAbort(signal, () => {
-        this.#waiting.delete(resolve)
-        reject(signal.reason as Error)
-      })
-    }).finally(() => forget())
-  }
-
-  /** Who waits looks again, in the order of their coming. */
-  #wake(): void {
-    let free = this.isUsable ? this.#limit - this.#active : Infinity
-    for (const wake of this.#waiting) {
-      if (free-- <= 0) return
-      this.#waiting.delete(wake)
-      wake()
-    }
+  /** Waits until the server takes one more. */
+  async #enter(signal: AbortSignal): Promise<void> {
+    await this.#places.take(signal)
+    this.#work()
+    if (this.isUsable) return
+    this.#leave()
+    throw connectionError(undefined, this.#address, 'unsent')
   }
 
   #leave(): void {
-    this.#active--
-    this.#wake()
-    if (this.#active === 0) this.#rest()
+    this.#places.leave()
+    if (this.#places.taken === 0) this.#rest()
   }
 
   /** Nothing to do: the connection does not keep the process alive, and ends after a while. */
   #rest(): void {
+    this.#isResting = true
     clearTimeout(this.#timer)
     if (this.#session.destroyed) return
     this.#session.unref()
@@ -176,6 +155,8 @@ class Http2Connection implements Connection {
   }
 
   #work(): void {
+    if (!this.#isResting) return
+    this.#isResting = false
     this.#session.ref()
     this.#watch()
   }
@@ -184,7 +165,7 @@ class Http2Connection implements Connection {
   #watch(): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      void this.#ping().then((isAlive) => isAlive && this.#active > 0 && this.#watch())
+      void this.#ping().then((isAlive) => isAlive && this.#places.taken > 0 && this.#watch())
     }, this.#pingInterval)
   }
 

@@ -42,9 +42,9 @@ export async function* readLines(
 function checked(line: string, url: string): string {
   const value = parseJson(url, line)
   if (typeof value !== 'object' || value === null) throw new AnswerError(url, 'a line is no object')
-  const keys = Object.keys(value)
-  if (keys.length === 1 && keys[0] === 'error') {
-    throw new ServerError('FAILED', url, String((value as { error: unknown }).error), {})
+  const { error, ...others } = value as { readonly error?: unknown }
+  if (typeof error === 'string' && Object.keys(others).length === 0) {
+    throw new ServerError('FAILED', url, error, {})
   }
   return line
 }

@@ -131,6 +131,7 @@ export async function tlsPeer(
     { key: cast.key, cert: cast.cert, ALPNProtocols: ['h2', 'http/1.1'], ...tls },
     (socket) => {
       socket.on('error', () => {})
+      socket.resume()
       onSocket(socket)
     },
   )
