@@ -86,7 +86,7 @@ export class ChaosProxy {
 
   /** Resets what is open, and takes more. */
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    for (const socket of this.#sockets) reset(socket)
   }
 
   /** Connections that the client has open; the server may have more for a while. */
@@ -98,7 +98,7 @@ export class ChaosProxy {
     this.accepted++
     if (this.#mode === 'reset') {
       client.on('error', () => {})
-      client.resetAndDestroy()
+      reset(client)
       return
     }
     this.#clients.add(client)
@@ -123,7 +123,7 @@ export class ChaosProxy {
     }
     from.on('data', (chunk: Buffer) => forward(() => to.write(chunk)))
     from.on('end', () => forward(() => to.end()))
-    from.on('error', () => to.resetAndDestroy())
+    from.on('error', () => reset(to))
     from.on('close', () => {
       this.#sockets.delete(from)
       if (from.errored !== null || !from.readableEnded) to.destroy()
@@ -136,6 +136,12 @@ export class ChaosProxy {
     while (waitsIn.includes(this.#mode)) await this.#changed
     this.held--
   }
+}
+
+function reset(socket: Socket): void {
+  // Node never closes a socket that is reset while it is being shut down, and spins on it when the process ends.
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** The port stays ours while nobody listens, unless somebody takes it: then that is waited for. */
