@@ -3,6 +3,8 @@
  * while the keystore is down keys are kept for as long as configured.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { type Deadline, within } from '../deadline.ts'
 import { KesError } from '../errors.ts'
 import { DamagedKeyError } from './codec.ts'
@@ -29,17 +31,28 @@ interface Entry {
   readonly key: Key
   readonly fetchedAt: number
   usedAt: number
+  /** Whether it still is the key of this name is to be asked as soon as the keystore answers. */
+  isInDoubt: boolean
+}
+
+interface Flight {
+  /** Puts the key into the cache. */
+  readonly fetch: Promise<Key>
+  /** What those get who wait for it. */
+  readonly answer: Promise<Key>
 }
 
 const MIN_SWEEP = 1000
 const MAX_SWEEP = 30_000
+/** Milliseconds after which a fetch is slow enough to ask whether the keystore is there at all. */
+const SLOW = 500
 
 export class KeyCache {
   readonly #fetch: (name: string) => Promise<Key>
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
   readonly #entries = new Map<string, Entry>()
-  readonly #flights = new Map<string, Promise<Key>>()
+  readonly #flights = new Map<string, Flight>()
   #expiry: CacheExpiry
   #sweeper: NodeJS.Timeout
 
@@ -70,14 +83,10 @@ export class KeyCache {
 
   /** A Key at once when it is cached. @throws what `fetch` throws, or the deadline's reason. */
   get(name: string, deadline: Deadline): Key | Promise<Key> {
-    const entry = this.#entries.get(name)
-    if (entry !== undefined) {
-      const now = performance.now()
-      if (this.#isFresh(entry, now) || this.#isOffline(now)) {
-        entry.usedAt = now
-        this.#counts.hits++
-        return entry.key
-      }
+    const key = this.#use(name)
+    if (key !== undefined) {
+      this.#counts.hits++
+      return key
     }
     this.#counts.misses++
     return within(this.#share(name), deadline)
@@ -86,13 +95,22 @@ export class KeyCache {
   /** The key if it is cached; that does not count as a use. */
   peek(name: string): Key | undefined {
     const entry = this.#entries.get(name)
-    const now = performance.now()
-    return entry && (this.#isFresh(entry, now) || this.#isOffline(now)) ? entry.key : undefined
+    return entry && this.#isServed(entry, performance.now()) ? entry.key : undefined
   }
 
   /** Forgets a key, also one that is being fetched just now: whoever asks from here on asks the keystore. */
   evict(name: string): void {
     this.#entries.delete(name)
+    this.#flights.delete(name)
+  }
+
+  /**
+   * For a key that may have been changed, or not. As `evict`, but while the keystore does not answer the key is
+   * served as if nothing had happened: what may still be there is not taken away from everybody who needs it.
+   */
+  doubt(name: string): void {
+    const entry = this.#entries.get(name)
+    if (entry !== undefined) entry.isInDoubt = true
     this.#flights.delete(name)
   }
 
@@ -111,16 +129,32 @@ export class KeyCache {
     return since !== undefined && now - since < this.#expiry.offline
   }
 
+  /** Whether it may be used without asking the keystore. */
+  #isServed(entry: Entry, now: number): boolean {
+    const isKnown = !entry.isInDoubt || this.#health.downSince !== undefined
+    return (isKnown && this.#isFresh(entry, now)) || this.#isOffline(now)
+  }
+
+  #use(name: string): Key | undefined {
+    const entry = this.#entries.get(name)
+    if (entry === undefined) return undefined
+    const now = performance.now()
+    if (!this.#isServed(entry, now)) return undefined
+    entry.usedAt = now
+    return entry.key
+  }
+
   #share(name: string): Promise<Key> {
     const running = this.#flights.get(name)
-    if (running !== undefined) return running
-    const flight = this.#load(name, () => this.#flights.get(name) === flight)
+    if (running !== undefined) return running.answer
+    const fetch = this.#load(name, () => this.#flights.get(name) === flight)
+    const flight: Flight = { fetch, answer: this.#orServed(name, fetch) }
     this.#flights.set(name, flight)
     const land = (): void => {
       if (this.#flights.get(name) === flight) this.#flights.delete(name)
     }
-    flight.then(land, land)
-    return flight
+    fetch.then(land, land)
+    return flight.answer
   }
 
   /** @param isWanted false once the key was evicted meanwhile. */
@@ -128,17 +162,43 @@ export class KeyCache {
     try {
       const key = await this.#fetch(name)
       const now = performance.now()
-      if (isWanted()) this.#entries.set(name, { key, fetchedAt: now, usedAt: now })
+      if (isWanted())
+        this.#entries.set(name, { key, fetchedAt: now, usedAt: now, isInDoubt: false })
       return key
     } catch (error) {
-      const entry = this.#entries.get(name)
-      if (isWanted()) {
-        // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
-        if (isVerdict(error)) this.#entries.delete(name)
-        else if (entry !== undefined && this.#isOffline(performance.now())) return entry.key
-      }
+      // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
+      if (isWanted() && isVerdict(error)) this.#entries.delete(name)
       throw error
     }
+  }
+
+  /** The key from the keystore; or from memory, as soon as it turns out that the keystore is down. */
+  async #orServed(name: string, fetch: Promise<Key>): Promise<Key> {
+    if (this.#entries.has(name)) await this.#patience(fetch)
+    const key = this.#useWhenDown(name)
+    if (key !== undefined) return key
+    try {
+      return await fetch
+    } catch (error) {
+      const key = isVerdict(error) ? undefined : this.#useWhenDown(name)
+      if (key === undefined) throw error
+      return key
+    }
+  }
+
+  /** Waits for the fetch; a keystore that hangs is found out by a probe long before the fetch is given up. */
+  async #patience(fetch: Promise<Key>): Promise<void> {
+    const done = fetch.then(
+      () => true,
+      () => true,
+    )
+    const isSlow = !(await Promise.race([done, sleep(SLOW, false, { ref: false })]))
+    if (isSlow && this.#health.downSince === undefined)
+      await Promise.race([done, this.#health.probe()])
+  }
+
+  #useWhenDown(name: string): Key | undefined {
+    return this.#health.downSince === undefined ? undefined : this.#use(name)
   }
 
   #sweepAtTimes(): NodeJS.Timeout {

@@ -5,23 +5,28 @@
 
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 
+/** Milliseconds. */
 const PROBE_LIMIT = 1500
-const PROBE_MAX_AGE = 1000
+/** With the limit, less than two seconds until whoever asks again and again knows of an outage. */
+const PROBE_MAX_AGE = 400
 const POLL_INTERVAL = 10_000
+/** Both while the store is down: its return is news. */
+const DOWN_INTERVAL = 250
 
 /** What a probe found: milliseconds until the answer, or why there was none. */
 export type Probe = { readonly latency: number } | { readonly error: unknown }
 
 export class KeyStoreHealth {
   readonly #store: KeyStore
-  readonly #poll: NodeJS.Timeout
+  #poll: NodeJS.Timeout | undefined
   #probe: Promise<Probe> | undefined
   #probedAt = Number.NEGATIVE_INFINITY
   #downSince: number | undefined
+  #isClosed = false
 
   constructor(store: KeyStore) {
     this.#store = store
-    this.#poll = setInterval(() => void this.probe(), POLL_INTERVAL).unref()
+    this.#wait()
   }
 
   /** Since when the store has not answered, by `performance.now()`; undefined while it does. */
@@ -29,9 +34,10 @@ export class KeyStoreHealth {
     return this.#downSince
   }
 
-  /** At most one second old, and done within 1.5 s. Never rejects. */
+  /** At most 400 ms old, and done within 1.5 s. Never rejects. */
   probe(): Promise<Probe> {
-    if (this.#probe === undefined || performance.now() - this.#probedAt > PROBE_MAX_AGE) {
+    const maxAge = this.#downSince === undefined ? PROBE_MAX_AGE : DOWN_INTERVAL
+    if (this.#probe === undefined || performance.now() - this.#probedAt > maxAge) {
       this.#probedAt = Number.POSITIVE_INFINITY
       this.#probe = this.#ask()
     }
@@ -40,11 +46,22 @@ export class KeyStoreHealth {
 
   /** A request found the store unreachable: no need to wait for the next poll. */
   reportDown(): void {
-    this.#downSince ??= performance.now()
+    if (this.#downSince !== undefined) return
+    this.#downSince = performance.now()
+    this.#wait()
   }
 
   close(): void {
-    clearInterval(this.#poll)
+    this.#isClosed = true
+    clearTimeout(this.#poll)
+  }
+
+  /** Polls on. */
+  #wait(): void {
+    clearTimeout(this.#poll)
+    if (this.#isClosed) return
+    const interval = this.#downSince === undefined ? POLL_INTERVAL : DOWN_INTERVAL
+    this.#poll = setTimeout(() => void this.probe().then(() => this.#wait()), interval).unref()
   }
 
   async #ask(): Promise<Probe> {
@@ -63,7 +80,9 @@ export class KeyStoreHealth {
       this.#downSince = undefined
       return { latency: performance.now() - start }
     } catch (error) {
-      this.reportDown()
+      // A store that refuses us is there. Whoever takes our rights away does not want keys to be served for longer.
+      if (error instanceof KeyStoreError && error.failure === 'denied') this.#downSince = undefined
+      else this.reportDown()
       return { error }
     } finally {
       clearTimeout(timer)

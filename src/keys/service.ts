@@ -91,20 +91,18 @@ export class KeyService {
       createdAt: now(),
       createdBy: by,
     })
-    await this.#ask('KEYSTORE_CREATE', deadline, this.#store.create(name, entry, deadline.signal))
+    await this.#change(
+      'KEYSTORE_CREATE',
+      name,
+      deadline,
+      this.#store.create(name, entry, deadline.signal),
+    )
     entry.fill(0)
-    // What is cached under this name was deleted by another server, and a fetch under way may find nothing.
-    this.cache.evict(name)
   }
 
   /** From when it returns, nobody gets the key from this server. @throws KesError KEY_NOT_FOUND */
   async delete(name: string, deadline: Deadline): Promise<void> {
-    try {
-      await this.#ask('KEYSTORE_DELETE', deadline, this.#store.delete(name, deadline.signal))
-    } finally {
-      // Also when the outcome is unknown: a key that still exists is fetched again.
-      this.cache.evict(name)
-    }
+    await this.#change('KEYSTORE_DELETE', name, deadline, this.#store.delete(name, deadline.signal))
   }
 
   /** One page of names; entries that are no keys are left out. */
@@ -155,6 +153,25 @@ export class KeyService {
       if (!(error instanceof DamagedKeyError)) throw error
       const cause = new DamagedKeyError(`keystore entry '${name}' is damaged: ${error.message}`)
       throw new KesError('KEYSTORE_READ', { cause })
+    }
+  }
+
+  /** Waits until the entry of a key is made or deleted: what is cached, or being fetched, is old then. */
+  async #change(
+    code: ErrorCode,
+    name: string,
+    deadline: Deadline,
+    work: Promise<void>,
+  ): Promise<void> {
+    // Also when it is done too late for whoever asked.
+    const done = work.then(() => this.cache.evict(name))
+    try {
+      await this.#ask(code, deadline, done)
+    } catch (error) {
+      if (error instanceof KesError && error.code === 'KEY_NOT_FOUND') this.cache.evict(name)
+      // It may have been done all the same.
+      else if (!(error instanceof KesError && error.code === 'KEY_EXISTS')) this.cache.doubt(name)
+      throw error
     }
   }
 

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { setTimeout } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 
+import { KesError } from '#src/errors.js'
 import type { CacheExpiry } from '#src/keys/cache.js'
 import type { Key } from '#src/keys/key.js'
 import { KeyService } from '#src/keys/service.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { bytes, PATIENT } from '../support/bytes.ts'
 import { entry } from '../support/keys.ts'
+import { eventually } from '../support/process.ts'
 import { FakeStore, gate } from '../support/store.ts'
 
 const DOWN = new KeyStoreError('unreachable', 'nobody there')
@@ -28,6 +30,11 @@ function scene(t: TestContext, expiry: Partial<CacheExpiry> = {}): Scene {
   const keys = new KeyService(store, { any: LONG, unused: LONG, offline: 0, ...expiry })
   t.after(() => keys.close())
   return { store, keys, get: async (name = 'a') => keys.get(name, PATIENT) }
+}
+
+/** Nobody but the server itself asks whether the store is back. */
+async function untilUp(keys: KeyService): Promise<void> {
+  await eventually('the store is back', () => keys.health.downSince === undefined)
 }
 
 test('a cached key is there at once', async (t) => {
@@ -177,10 +184,7 @@ test('a store that is back is asked again', async (t) => {
   await setTimeout(PATIENCE)
   assert.equal(await get(), old)
   store.failure = undefined
-  for (let i = 0; i < 100 && keys.health.downSince !== undefined; i++) {
-    await keys.health.probe()
-    await setTimeout(50)
-  }
+  await untilUp(keys)
   assert.notEqual(await get(), old)
 })
 
@@ -246,14 +250,113 @@ test('a key that is deleted while it is fetched is gone at once', async (t) => {
   await assert.rejects(get(), { code: 'KEY_NOT_FOUND' })
 })
 
-test('a key that could not be deleted is fetched anew', async (t) => {
+test('a key that could not be deleted is served while the store is down, and asked for when it is back', async (t) => {
   const { store, keys, get } = scene(t)
+  const key = await get()
+  store.failure = DOWN
+  await assert.rejects(keys.delete('a', PATIENT), { code: 'KEYSTORE_DELETE' })
+  assert.equal(await get(), key)
+  assert.equal(store.calls.get, 1)
+  store.failure = undefined
+  await untilUp(keys)
+  assert.notEqual(await get(), key)
+  assert.equal(store.calls.get, 2)
+})
+
+test('a deletion that failed keeps no key for longer than configured', async (t) => {
+  const { store, keys, get } = scene(t, { any: 60 })
   await get()
   store.failure = DOWN
   await assert.rejects(keys.delete('a', PATIENT), { code: 'KEYSTORE_DELETE' })
+  await setTimeout(PATIENCE)
+  await assert.rejects(get(), { code: 'KEYSTORE_READ' })
+})
+
+test('a deletion whose answer was lost takes effect here when the store is back', async (t) => {
+  const { store, keys, get } = scene(t, { any: 60, offline: LONG })
+  const key = await get()
+  store.entries.delete('a')
+  store.failure = DOWN
+  await assert.rejects(keys.delete('a', PATIENT), { code: 'KEYSTORE_DELETE' })
+  await setTimeout(PATIENCE)
+  assert.equal(await get(), key)
+  store.failure = undefined
+  await untilUp(keys)
+  await assert.rejects(get(), { code: 'KEY_NOT_FOUND' })
+})
+
+test('a key that a store refused to delete is asked for again', async (t) => {
+  const { store, keys, get } = scene(t)
+  await get()
+  store.failure = new KeyStoreError('failed', 'disk full')
+  await assert.rejects(keys.delete('a', PATIENT), { code: 'KEYSTORE_DELETE' })
+  await assert.rejects(get(), { code: 'KEYSTORE_READ' })
   store.failure = undefined
   await get()
+  assert.equal(store.calls.get, 3)
+})
+
+test('a deletion that is done after its request was given up takes effect all the same', async (t) => {
+  const { store, keys, get } = scene(t)
+  await get()
+  const { passed, open } = gate()
+  store.answerGate = passed
+  const aborter = new AbortController()
+  const deletion = keys.delete('a', aborter)
+  aborter.abort(new KesError('TIMEOUT'))
+  await assert.rejects(deletion, { code: 'TIMEOUT' })
+  keys.health.reportDown()
+  await get()
+  open()
+  await setTimeout(0)
+  assert.equal(keys.cache.size, 0)
+})
+
+test('a key that is fetched while its deletion fails is not taken for certain', async (t) => {
+  const { store, keys, get } = scene(t)
+  const { passed, open } = gate()
+  store.answerGate = passed
+  const early = get()
+  store.answerGate = undefined
+  await setTimeout(0)
+  store.failure = new KeyStoreError('failed', 'no idea')
+  await assert.rejects(keys.delete('a', PATIENT), { code: 'KEYSTORE_DELETE' })
+  store.failure = undefined
+  open()
+  await early
+  await get()
   assert.equal(store.calls.get, 2)
+})
+
+test('a key is served soon when the store has begun to hang, long before the store is given up', async (t) => {
+  const { store, keys, get } = scene(t, { any: 60, offline: LONG })
+  const key = await get()
+  await setTimeout(PATIENCE)
+  const { passed, open } = gate()
+  t.after(open)
+  store.gate = passed
+  // The fetch itself is given up after 10 s.
+  const hasty = { signal: AbortSignal.timeout(6000) }
+  const served: Key[] = []
+  for (let i = 0; i < 20; i++)
+    void Promise.resolve(keys.get('a', hasty)).then((one) => served.push(one))
+  await eventually('all are served', () => served.length === 20)
+  assert.deepEqual(new Set(served), new Set([key]))
+  assert.deepEqual([store.calls.get, store.calls.status], [2, 1])
+  assert.equal(keys.get('a', PATIENT), key)
+})
+
+test('a store that is slow, but there, is waited for', async (t) => {
+  const { store, get } = scene(t, { any: 60, offline: LONG })
+  const key = await get()
+  await setTimeout(PATIENCE)
+  const { passed, open } = gate()
+  store.answerGate = passed
+  store.status = async () => {}
+  const anew = get()
+  await setTimeout(1000)
+  open()
+  assert.notEqual(await anew, key)
 })
 
 test('a key made anew under the name of a deleted one does not open its ciphertexts', async (t) => {

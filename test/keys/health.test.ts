@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 
 import { KeyStoreHealth } from '#src/keys/health.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
+import { eventually } from '../support/process.ts'
 import { FakeStore, gate } from '../support/store.ts'
 
 const DOWN = new KeyStoreError('unreachable', 'nobody there')
@@ -39,7 +40,7 @@ test('everybody who asks at the same time shares one probe', async (t) => {
   assert.equal(store.calls.status, 1)
 })
 
-test('a probe that is younger than a second is not repeated', async (t) => {
+test('a probe that has just been made is not repeated', async (t) => {
   const { store, health } = healthOf(t)
   await health.probe()
   await health.probe()
@@ -62,6 +63,37 @@ test('a store that comes back is up again', async (t) => {
   await setTimeout(1100)
   assert.ok('latency' in (await health.probe()))
   assert.equal(health.downSince, undefined)
+})
+
+test('a store that comes back is found out by the server itself, soon', async (t) => {
+  const { store, health } = healthOf(t)
+  store.failure = DOWN
+  health.reportDown()
+  await eventually('a few probes', () => store.calls.status >= 3)
+  store.failure = undefined
+  await eventually('it is up', () => health.downSince === undefined)
+})
+
+test('a store that refuses us is not down: it has answered', async (t) => {
+  const { store, health } = healthOf(t)
+  store.failure = new KeyStoreError('denied', 'go away')
+  assert.deepEqual(await health.probe(), { error: store.failure })
+  assert.equal(health.downSince, undefined)
+  health.reportDown()
+  await eventually('it is up', () => health.downSince === undefined)
+})
+
+test('a closed health asks no more', async (t) => {
+  const { store, health } = healthOf(t)
+  store.failure = DOWN
+  const { passed, open } = gate()
+  store.gate = passed
+  health.reportDown()
+  await eventually('a probe', () => store.calls.status === 1)
+  health.close()
+  open()
+  await setTimeout(600)
+  assert.equal(store.calls.status, 1)
 })
 
 test('a store that stays down is down since the first failure', async (t) => {
