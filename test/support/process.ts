@@ -11,6 +11,8 @@ import { type Cast, people, tempDir } from './server.ts'
 export const MAIN = resolve('dist/main.js')
 
 export interface RunOptions {
+  /** The command's path, instead of what was built here. */
+  readonly command?: string
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
 }
@@ -88,7 +90,11 @@ export async function listening(process: KesProcess, banner: () => string): Prom
 }
 
 export function start(t: Cleanup, args: readonly string[], options: RunOptions): KesProcess {
-  return track(t, process.execPath, [MAIN, ...args], options, ['ignore', 'pipe', 'pipe'])
+  const [command = '', ...words] = [
+    ...(options.command === undefined ? [process.execPath, MAIN] : [options.command]),
+    ...args,
+  ]
+  return track(t, command, words, options, ['ignore', 'pipe', 'pipe'])
 }
 
 /** As a shell starts it: with the redirections of `redirect`, and nothing else open. */
