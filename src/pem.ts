@@ -36,16 +36,20 @@ export function parseCertificate(pem: string, what: string): X509Certificate {
   }
 }
 
-/** The CA certificates of a file, or of every file in a directory. @throws TlsFileError when there are none. */
-export function readCas(path: string): string[] {
-  const cas = certificatesIn([path])
+/**
+ * The CA certificates of a file, or of every file in a directory.
+ *
+ * @param field that names it. @throws TlsFileError when there are none.
+ */
+export function readCas(path: string, field = 'tls.ca'): string[] {
+  const cas = certificatesIn([path], field)
   if (cas.length > 0) return cas
-  throw new TlsFileError(`tls.ca: '${path}' has no CA certificate`)
+  throw new TlsFileError(`${field}: '${path}' has no CA certificate`)
 }
 
 /** The operating system's CA certificates. @throws TlsFileError */
 export function readSystemCas(): string[] {
-  return certificatesIn(systemCaPlaces())
+  return certificatesIn(systemCaPlaces(), 'tls.ca')
 }
 
 /** Files and directories; OpenSSL's variables come first, as the Go server has it. */
@@ -56,14 +60,14 @@ export function systemCaPlaces(): string[] {
 }
 
 /** Each once, always in the same order. */
-function certificatesIn(places: readonly string[]): string[] {
+function certificatesIn(places: readonly string[], field: string): string[] {
   const found = new Set<string>()
   for (const file of places.flatMap(filesIn)) {
-    const text = readPem(file, 'tls.ca')
+    const text = readPem(file, field)
     const pems = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
     // A file that is still being written must not pass for one with fewer CAs.
     if (pems.length < (text.match(/-----BEGIN CERTIFICATE-----/g) ?? []).length)
-      throw new TlsFileError(`tls.ca: '${file}' has a certificate that is cut off`)
+      throw new TlsFileError(`${field}: '${file}' has a certificate that is cut off`)
     for (const pem of pems) found.add(pem)
   }
   return [...found]

@@ -1,6 +1,6 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
-import type { Generation } from '../auth/policy.ts'
+import type { Generation, Question } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
 import type { Enclaves } from '../keys/enclaves.ts'
@@ -141,6 +141,17 @@ export interface ServedRoute {
   readonly route: Route
   readonly skipAuth: boolean
   readonly timeout: number
+}
+
+/**
+ * What policies judge: the route's own path, whatever spelling was asked for.
+ *
+ * @param path decoded, without query. @param param what stands behind the route's path in it
+ */
+export function questionOf(route: Route, path: string, param: string): Question {
+  const judged =
+    param === '' ? route.path : route.judged === undefined ? path : route.path + route.judged(param)
+  return { path: judged, twins: route.twins?.(param), administrative: route.administrative }
 }
 
 export const EMPTY: Reply = { status: 200 }

@@ -218,7 +218,8 @@ function merged<K, V>(base: ReadonlyMap<K, V>, changes: ReadonlyMap<K, V | undef
   return all
 }
 
-function hint(policy: Policy | undefined, rule: string | undefined, api: string): string {
+/** Why a path is refused, and what to add. @param rule the deny rule that matched, if one did */
+export function hint(policy: Policy | undefined, rule: string | undefined, api: string): string {
   if (policy === undefined) return 'no policy is assigned to this identity'
   if (rule !== undefined) return `denied by the rule "${rule}" of policy '${policy.name}'`
   const missing = api.endsWith('/') ? `${api}*` : api

@@ -39,7 +39,7 @@ export interface Question {
   readonly administrative?: boolean | undefined
 }
 
-/** What a policy says; `rule` is the deny rule that matched. */
+/** What a policy says; `rule` is the one that decided, if one did and it was asked for. */
 export type Verdict = { readonly allowed: boolean; readonly rule?: string }
 
 const ALLOWED: Verdict = { allowed: true }
@@ -76,6 +76,7 @@ export class Policy {
       : prefixes
   }
 
+  /** Names the rule of a denial only. */
   judge({ path, twins, administrative }: Question): Verdict {
     const rule = this.#denied(path)
     if (rule !== undefined) return { allowed: false, rule }
@@ -85,6 +86,15 @@ export class Policy {
     }
     const allowed = administrative === true ? this.#spelledOut : this.#allowed
     return allowed(path) === undefined ? NOT_ALLOWED : ALLOWED
+  }
+
+  /** The same verdict with its rule, whatever it is: for people, not for requests. */
+  explain(question: Question): Verdict {
+    const verdict = this.judge(question)
+    if (!verdict.allowed) return verdict
+    const allowed = question.administrative === true ? this.#spelledOut : this.#allowed
+    const rule = allowed(question.path)
+    return rule === undefined ? verdict : { allowed: true, rule }
   }
 }
 

@@ -12,6 +12,12 @@ export const OUTPUT: readonly OptionSpec[] = [
   },
 ]
 
+/** Of every command that reads a config file. */
+export const LENIENT: OptionSpec = {
+  flags: '--lenient',
+  help: 'unknown fields of the config file are warnings, not errors',
+}
+
 /** Of every command that asks a server. */
 export const CONNECTION: readonly OptionSpec[] = [
   { flags: '-s, --server <url>', help: 'the server; several, separated by commas [KES_SERVER]' },

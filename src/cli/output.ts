@@ -30,6 +30,24 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value))
 }
 
+/** What a thing is made of, one field or value per line; fields without a value are left out. */
+export function printFields(
+  fields: Readonly<Record<string, string | Date | readonly string[] | undefined>>,
+  options: OutputOptions,
+): void {
+  const paint = painter(options)
+  const rows = Object.entries(fields).map(
+    ([name, value]) =>
+      [name, [value instanceof Date ? value.toISOString() : (value ?? [])].flat()] as const,
+  )
+  const names = rows.filter(([, lines]) => lines.length > 0).map(([name]) => name.length)
+  const width = Math.max(...names) + 2
+  for (const [name, lines] of rows) {
+    for (const [index, line] of lines.entries())
+      print(`${paint('bold', (index === 0 ? name : '').padEnd(width))}${line}`)
+  }
+}
+
 /** A message for the person at the terminal. */
 export function say(text: string): void {
   process.stderr.write(`${text}\n`)

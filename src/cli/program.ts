@@ -91,6 +91,7 @@ function basic(word: string, parents = ''): Command {
     .configureHelp({
       argumentDescription: ({ description }) => description,
       optionDescription: ({ description }) => description,
+      subcommandTerm: (sub) => sub.name(),
     })
     .showHelpAfterError(`See '${name} --help'.`)
     .configureOutput({

@@ -2,13 +2,25 @@
 
 import type { CommandSpec } from './command.ts'
 import { IDENTITY_COMMANDS } from './table/identity.ts'
+import { KEY_COMMANDS } from './table/key.ts'
+import { LIST_COMMAND, POLICY_COMMANDS } from './table/policy.ts'
+import { SELF_COMMANDS } from './table/self.ts'
 import { SERVER_COMMANDS } from './table/server.ts'
 
-export const COMMANDS: readonly CommandSpec[] = [...SERVER_COMMANDS, ...IDENTITY_COMMANDS]
+export const COMMANDS: readonly CommandSpec[] = [
+  ...SERVER_COMMANDS,
+  ...KEY_COMMANDS,
+  ...POLICY_COMMANDS,
+  ...IDENTITY_COMMANDS,
+  LIST_COMMAND,
+  ...SELF_COMMANDS,
+]
 
 /** What the commands of two words have in common, by their first word. */
 export const GROUPS: Readonly<Record<string, string>> = {
   config: 'Look at config files.',
+  key: 'Create, use and delete keys.',
+  policy: 'Look at policies, and at what they decide.',
   identity: 'Make and look at identities.',
 }
 

@@ -4,10 +4,9 @@
  * into an answer.
  */
 
-import { JSON_TYPE, type Reply, type Route } from '../api/route.ts'
+import { JSON_TYPE, questionOf, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, isUsual, redirect } from '../api/router.ts'
 import { Access } from '../auth/access.ts'
-import type { Question } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
 import type { Realm } from '../keys/realm.ts'
@@ -238,7 +237,8 @@ function authorise(exchange: Exchange, access: Access): void {
   if (served === undefined || served.skipAuth) return
   const identity = exchange.caller
   const { route } = served
-  if (route.access === 'permitted') access.check(identity, question(route, exchange))
+  if (route.access === 'permitted')
+    access.check(identity, questionOf(route, exchange.path, exchange.param))
   else if (route.access === 'admin') access.checkAdmin(identity, exchange.path)
 }
 
@@ -252,17 +252,6 @@ function enclaveNamed(exchange: Exchange, query: string): string {
     throw new KesError('BAD_REQUEST', { message: 'the request names more than one enclave' })
   const [name = ''] = names
   return name
-}
-
-/** What policies judge: the route's own path, whatever spelling was asked for. */
-function question(route: Route, { path, param }: Exchange): Question {
-  const judged =
-    param === '' ? route.path : route.judged === undefined ? path : route.path + route.judged(param)
-  return {
-    path: judged,
-    twins: route.twins?.(param),
-    administrative: route.administrative,
-  }
 }
 
 /** The handler of the caller's generation. */

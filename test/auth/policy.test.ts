@@ -156,3 +156,24 @@ test('in the older languages a wildcard opens administrative paths, as it did in
   const path = '/v1/policy/write/my-app'
   assert.equal(older(['/v1/policy/*/*']).judge({ path, administrative: true }).allowed, true)
 })
+
+test('explain names the rule that decides, allow or deny, and none where none does', () => {
+  const mine = policy(['/v1/key/create/*', '/v1/status'], ['/v1/key/create/x*'])
+  assert.deepEqual(mine.explain({ path: '/v1/key/create/a' }), {
+    allowed: true,
+    rule: '/v1/key/create/*',
+  })
+  assert.deepEqual(mine.explain({ path: '/v1/status' }), { allowed: true, rule: '/v1/status' })
+  assert.deepEqual(mine.explain({ path: '/v1/key/create/xy' }), {
+    allowed: false,
+    rule: '/v1/key/create/x*',
+  })
+  assert.deepEqual(mine.explain({ path: '/v1/metrics' }), { allowed: false })
+})
+
+test('explain names the rule that spells an administrative operation out', () => {
+  const rules = ['/v1/*', '/v1/policy/write/a*']
+  const question = { path: '/v1/policy/write/ab', administrative: true }
+  assert.equal(policy(rules).explain(question).rule, '/v1/policy/write/a*')
+  assert.deepEqual(policy(['/v1/*']).explain(question), { allowed: false })
+})

@@ -13,7 +13,7 @@ import { findTool, without } from '../support/tools.ts'
 /** What the shell offers behind each of these lines, in a directory with a `config.yml`. */
 const LINES: readonly (readonly [line: string, offers: readonly string[]])[] = [
   ['kes up', ['update']],
-  ['kes identity ', ['new', 'of']],
+  ['kes identity n', ['new']],
   ['kes config c', ['check']],
   ['kes identity new --e', ['--encrypt', '--expiry']],
   ['kes identity new --expiry 1h --enc', ['--encrypt']],

@@ -38,6 +38,10 @@ export interface Session {
   readonly steps: readonly Step[]
 }
 
+const SERVER = '@server'
+/** An identity that nobody has the key of. */
+const SHORT = '5'.repeat(64)
+
 const KINDS: Readonly<Record<string, string>> = {
   any: '.*',
   'api-key': 'kes:v1:[A-Za-z0-9+/]{44}',
@@ -47,19 +51,21 @@ const KINDS: Readonly<Record<string, string>> = {
   number: '\\d+',
 }
 
-export function parseSession(text: string): Session {
+/** @param file for messages */
+export function parseSession(text: string, file: string): Session {
   const steps: Step[] = []
   let needsServer = false
-  let isComment = true
+  let mayComment = true
   for (const [index, line] of text.trimEnd().split('\n').entries()) {
     const step = steps.at(-1)
-    isComment = line === '' || (isComment && line.startsWith('#'))
+    const isComment: boolean = mayComment && line.startsWith('#')
+    mayComment = isComment || line === '' || line === SERVER
     if (line.startsWith('$ ')) {
       steps.push({ line: index + 1, command: line.slice(2), stdout: [], stderr: [], exit: 0 })
-    } else if (isComment && line !== '') continue
+    } else if (isComment) continue
+    else if (step === undefined && line === SERVER) needsServer = true
     else if (step === undefined) {
-      assert.ok(line === '' || line === '@server', `line ${index + 1} is before the first command`)
-      needsServer ||= line === '@server'
+      assert.equal(line, '', `line ${index + 1} of ${file} is before the first command`)
     } else if (line.startsWith('exit ')) step.exit = Number(line.slice(5))
     else if (line.startsWith('! ') || line === '!') step.stderr.push(line.slice(2))
     else step.stdout.push(line)
@@ -73,8 +79,8 @@ export function parseSession(text: string): Session {
  *
  * With `@server` there is a server with keys in memory, and $KES_SERVER, $KES_CA and $KES_API_KEY name it and its
  * admin; $USER_API_KEY may do everything to keys that begin with `user-` but delete `user-keep`; $NOBODY_API_KEY has
- * no policy; $ADMIN, $USER and $NOBODY are their identities. $DEAD_SERVER is where nobody listens, and $OTHER_CA a CA
- * that has nothing to do with the server.
+ * no policy; $ADMIN, $USER and $NOBODY are their identities; $SHORT has the policy `short`. $SERVER and $CA are for sessions that
+ * unset the others; $DEAD_SERVER is where nobody listens, and $OTHER_CA has nothing to do with the server.
  */
 export async function play(t: Owner, { needsServer, steps }: Session): Promise<void> {
   const cwd = tempDir(t)
@@ -178,19 +184,25 @@ async function serverEnvironment(t: Owner): Promise<Record<string, string>> {
   const [admin, user, nobody] = [ApiKey.generate(), ApiKey.generate(), ApiKey.generate()]
   const server = await startServer(t, {
     admin: admin.identity,
-    config: readFileSync('test/cli/policies.yml', 'utf8').replace('${USER}', user.identity),
+    config: readFileSync('test/cli/policies.yml', 'utf8')
+      .replace('${USER}', user.identity)
+      .replace('${SHORT}', SHORT),
   })
   const other = join(server.directory, 'other.cert')
   writeFileSync(other, (await people()).nobody.cert)
+  const [url, ca] = [`https://127.0.0.1:${server.port}`, join(server.directory, 'server.cert')]
   return {
-    KES_SERVER: `https://127.0.0.1:${server.port}`,
-    KES_CA: join(server.directory, 'server.cert'),
+    KES_SERVER: url,
+    SERVER: url,
+    KES_CA: ca,
+    CA: ca,
     KES_API_KEY: admin.reveal(),
     USER_API_KEY: user.reveal(),
     NOBODY_API_KEY: nobody.reveal(),
     ADMIN: admin.identity,
     USER: user.identity,
     NOBODY: nobody.identity,
+    SHORT,
     OTHER_CA: other,
   }
 }

@@ -1,7 +1,7 @@
 /** The commands about identities. */
 
 import type { CommandSpec } from '../command.ts'
-import { OUTPUT } from '../options.ts'
+import { clientCommand, OUTPUT } from '../options.ts'
 
 export const IDENTITY_COMMANDS: readonly CommandSpec[] = [
   {
@@ -45,4 +45,20 @@ export const IDENTITY_COMMANDS: readonly CommandSpec[] = [
     ],
     run: async ([what = ''], options) => (await import('../identity.ts')).of(what, options),
   },
+  clientCommand({
+    name: 'identity info',
+    summary: 'Show what the server knows of an identity.',
+    args: [{ name: '[identity]', help: '64 hex digits; your own, with your rights, if left out' }],
+    examples: ['kes identity info', 'kes identity info "$(kes identity of client.cert)"'],
+    run: async ([identity], options) =>
+      (await import('../identity-info.ts')).info(identity, options),
+  }),
+  clientCommand({
+    name: 'identity ls',
+    summary: 'List the identities that have a policy, and the admin.',
+    args: [{ name: '[pattern]', help: 'how they begin' }],
+    examples: ['kes identity ls', 'kes identity ls 3ec'],
+    run: async ([pattern], options) =>
+      (await import('../list.ts')).list('identities', pattern, options),
+  }),
 ]

@@ -1,12 +1,7 @@
-/** The commands that need no server: those that run one, prepare one, or serve the command itself. */
+/** The commands that run a server and prepare one. */
 
-import type { CommandSpec, OptionSpec } from '../command.ts'
-import { OUTPUT } from '../options.ts'
-
-const LENIENT: OptionSpec = {
-  flags: '--lenient',
-  help: 'unknown fields of the config file are warnings, not errors',
-}
+import type { CommandSpec } from '../command.ts'
+import { LENIENT, OUTPUT } from '../options.ts'
 
 export const SERVER_COMMANDS: readonly CommandSpec[] = [
   {
@@ -76,41 +71,5 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
     ],
     examples: ['kes init', 'kes init /etc/kes --yes --dns kes.example.com'],
     run: async ([directory], options) => (await import('../init.ts')).init(directory, options),
-  },
-  {
-    name: 'config check',
-    summary: 'Check a config file.',
-    detail:
-      'What is wrong goes to standard error, each finding with line and column; with --json it goes to standard ' +
-      'output. The exit code is 1 if there is an error; warnings do not count.',
-    args: [{ name: '<file>', help: 'path of the config file', completes: 'file' }],
-    options: [LENIENT, ...OUTPUT],
-    examples: ['kes config check /etc/kes/config.yml', 'kes config check --json config.yml'],
-    run: async ([file = ''], options) => (await import('../config.ts')).check(file, options),
-  },
-  {
-    name: 'completion',
-    summary: 'Print a script that completes commands and options in a shell.',
-    args: [
-      {
-        name: '[shell]',
-        help: 'bash, zsh or fish; that of $SHELL if left out',
-        choices: ['bash', 'zsh', 'fish'],
-      },
-    ],
-    options: [],
-    examples: [
-      'source <(kes completion bash)',
-      'kes completion zsh > "${fpath[1]}/_kes"',
-      'kes completion fish > ~/.config/fish/completions/kes.fish',
-    ],
-    run: async ([shell]) => (await import('../completion.ts')).complete(shell),
-  },
-  {
-    name: 'update',
-    summary: 'Say how to update kes.',
-    options: OUTPUT,
-    examples: ['kes update'],
-    run: async (_, options) => (await import('../update.ts')).update(options),
   },
 ]
