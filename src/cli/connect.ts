@@ -21,6 +21,7 @@ export interface ConnectionOptions extends OutputOptions {
   readonly apiKey?: string
   readonly insecure?: boolean
   readonly ca?: string
+  readonly enclave?: string
 }
 
 const DEFAULT_SERVER = 'https://127.0.0.1:7373'
@@ -84,6 +85,7 @@ export async function clientOptions(options: ConnectionOptions): Promise<KesClie
     ...(await credentials(options)),
     ca: certificates(options.ca ?? variable('CA')),
     insecure: options.insecure,
+    enclave: options.enclave ?? variable('ENCLAVE'),
     retries: RETRIES,
   }
 }

@@ -28,6 +28,7 @@ export const CONNECTION: readonly OptionSpec[] = [
     help: 'PEM file, or directory of them, to verify the server’s certificate with [KES_CA]',
     completes: 'file',
   },
+  { flags: '-e, --enclave <name>', help: 'the enclave to work in [KES_ENCLAVE]' },
 ]
 
 export const ENVIRONMENT: readonly (readonly [name: string, help: string])[] = [
@@ -37,6 +38,7 @@ export const ENVIRONMENT: readonly (readonly [name: string, help: string])[] = [
   ['KES_CLIENT_KEY', 'private key of the client certificate'],
   ['KES_CLIENT_KEY_PASSWORD', 'its password, if it is encrypted'],
   ['KES_CA', 'certificate or CA of the server, or a directory of CAs'],
+  ['KES_ENCLAVE', 'enclave to work in'],
   ['NO_COLOR', 'no colors, if not empty'],
   ['MINIO_KES_SERVER', 'where KES_SERVER is not set'],
   ['MINIO_KES_API_KEY', 'where KES_API_KEY is not set'],

@@ -121,6 +121,8 @@ async function judge(
   )
   if (isAdmin)
     return { allowed: true, policy: null, rule: null, why: 'the admin may call every API' }
+  if (route.access === 'admin')
+    return { allowed: false, policy: null, rule: null, why: 'only the admin may do this' }
   const question = questionOf(route, path, param)
   if (name === undefined)
     return { allowed: false, policy: null, rule: null, why: hint(undefined, undefined, path) }
