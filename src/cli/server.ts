@@ -140,9 +140,11 @@ async function devConfig(options: ServerOptions): Promise<Source> {
       '',
       `  export KES_SERVER=${endpoints(server)[0] ?? ''}`,
       `  export KES_API_KEY=${admin.reveal()}`,
+      '  kes key create my-key -k',
       '',
-      'The certificate is self-signed: clients must skip its verification (-k), or trust',
-      `  ${files.cert}`,
+      'The certificate is self-signed: -k skips its verification. Instead of that, clients can trust it:',
+      '',
+      `  export KES_CA=${flags.cert}`,
     ],
   }
 }

@@ -1,4 +1,4 @@
-/** `kes init`: what it makes is a server that starts. */
+/** `kes init` and `kes server --dev`: what they print and write is what somebody needs to go on. */
 
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
@@ -8,7 +8,7 @@ import { connect } from 'node:tls'
 
 import { certificateOf } from '#src/crypto/certificate.js'
 import { ApiKey } from '#src/crypto/identity.js'
-import { kes, startServerProcess } from '../support/process.ts'
+import { eventually, kes, startServerProcess } from '../support/process.ts'
 import { ask, tempDir } from '../support/server.ts'
 
 test('what kes init writes starts at once, for the printed API key, with a certificate that clients accept', async (t) => {
@@ -50,5 +50,27 @@ test('what kes init writes starts at once, for the printed API key, with a certi
   }
   const { keyUsage } = new X509Certificate(ca)
   assert.deepEqual(keyUsage.sort(), ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'])
+  assert.equal((await server.stop()).code, 0)
+})
+
+test('the lines that kes server --dev prints are those that a shell needs', async (t) => {
+  const server = await startServerProcess(t, ['--dev', '--addr', '127.0.0.1:0'])
+  const lines = await eventually('the lines to copy', () =>
+    /export KES_CA=/.test(server.stderr().toString())
+      ? [
+          ...server
+            .stderr()
+            .toString()
+            .matchAll(/^ {2}export (KES_\w+)=(\S+)$/gm),
+        ]
+      : undefined,
+  )
+  const { KES_CA = '', ...env } = Object.fromEntries(lines.map(([, name, value]) => [name, value]))
+  assert.deepEqual(Object.keys(env), ['KES_SERVER', 'KES_API_KEY'])
+
+  assert.match(server.stderr().toString(), /^ {2}kes key create my-key -k$/m)
+  assert.equal((await kes(t, ['key', 'create', 'my-key', '-k'], { env })).code, 0)
+  const { stdout, stderr } = await kes(t, ['key', 'ls'], { env: { ...env, KES_CA } })
+  assert.equal(stdout, 'my-key\n', stderr)
   assert.equal((await server.stop()).code, 0)
 })
