@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestContext } from 'node:test'
 
-import { type Cast, people, tempDir } from './server.ts'
+import { type Cast, people, tempDir, type TestServer } from './server.ts'
 
 export const MAIN = resolve('dist/main.js')
 
@@ -190,4 +190,18 @@ ${options.config ?? ''}
 `,
   )
   return { ...cast, directory, config, keys }
+}
+
+/** What a client command needs in its environment to be the admin of a server. */
+export function adminEnvironment({ admin, port, directory }: TestServer): Record<string, string> {
+  const [key, cert] = [join(directory, 'admin.key'), join(directory, 'admin.cert')]
+  writeFileSync(key, admin.key)
+  writeFileSync(cert, admin.cert)
+  return {
+    KES_SERVER: `https://127.0.0.1:${port}`,
+    KES_API_KEY: '',
+    KES_CLIENT_KEY: key,
+    KES_CLIENT_CERT: cert,
+    KES_CA: join(directory, 'server.cert'),
+  }
 }
