@@ -4,6 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 
 const LAYERS = [
   'base',
+  'wire',
   'crypto',
   'client',
   'telemetry',

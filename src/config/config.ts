@@ -47,6 +47,7 @@ export interface Config {
   readonly log: { readonly threshold: number; readonly audit: boolean; readonly format: LogFormat }
   /** Names of keys to create if absent. */
   readonly keys: readonly string[]
+  readonly http: 'node' | 'lean'
   readonly keystore: { readonly kind: KeyStoreKind; readonly settings: unknown }
 }
 

@@ -50,6 +50,7 @@ export class MeaningReader {
       cache: file.cache.expiry,
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
       keys: this.#keys(file.keys),
+      http: file.http,
     }
     this.#checkFiles(config.tls)
     const hasErrors = this.#file.findings.some(({ severity }) => severity === 'error')

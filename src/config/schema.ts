@@ -201,8 +201,10 @@ export const schema = v.object({
     ),
   ),
   http: v.pipe(
-    optional(only('node', 'only node is available in this release'), 'node'),
-    v.description('Ours: the implementation of HTTP; only node in this release.'),
+    optional(v.picklist(['node', 'lean'], 'write node or lean'), 'node'),
+    v.description(
+      'Ours: the implementation of HTTP. node: Node’s own. lean: ours, for less CPU per request.',
+    ),
   ),
 })
 

@@ -1,6 +1,6 @@
 /**
  * One request in flight, whatever protocol it came by: its body limit, its deadline and its answer. The
- * protocol's side is in http1.ts and http2.ts.
+ * protocol's side is in http1.ts and http2.ts, or in lean.ts.
  */
 
 import type { Readable, Writable } from 'node:stream'
@@ -11,22 +11,14 @@ import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
 import type { Realm } from '../keys/realm.ts'
 import type { Follower } from '../telemetry/stream.ts'
+import { DROP_LIMIT, DROP_TIME } from '../wire/limits.ts'
 import type { Connection } from './connection.ts'
 import type { State } from './state.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 
-/** Names are in lower case, as Node's classes give them. */
-export type Headers = Readonly<Record<string, string | string[] | undefined>>
-
-/** Bytes of a request's head. */
-export const HEADER_LIMIT = 16_384
 /** Bytes that a follower of a log may be behind before it is cut off. */
 export const FOLLOWER_BACKLOG = 1_048_576
-/** What is left of a refused body is read and dropped, up to so many bytes and for so many milliseconds. */
-const DROP_LIMIT = 16_777_216
-const DROP_TIME = 3000
-
 /** What happens to an exchange, told to the pipeline. */
 export interface Events {
   /** The body is complete, or there is none to wait for. */
@@ -61,7 +53,6 @@ export abstract class Exchange implements Call {
   protected hasWholeBody = false
   /** The number of bytes that the client announced; undefined if it did not. */
   protected readonly announced: number | undefined
-  readonly #headers: Headers
   readonly #events: Events
   #isReceiving = false
   #limit = 0
@@ -73,7 +64,7 @@ export abstract class Exchange implements Call {
   constructor(
     method: string,
     target: string,
-    headers: Headers,
+    announced: number | undefined,
     connection: Connection,
     state: State,
     events: Events,
@@ -83,9 +74,7 @@ export abstract class Exchange implements Call {
     this.connection = connection
     this.services = state
     this.realm = state
-    const length = headers['content-length']
-    this.announced = length === undefined ? undefined : Number(length)
-    this.#headers = headers
+    this.announced = announced
     this.#events = events
   }
 
@@ -100,11 +89,13 @@ export abstract class Exchange implements Call {
   /** Breaks an answer off that goes on, so that the client sees that it is not whole. */
   abstract cut(): void
   /** Calls `take`, `complete` and `abort` as the body comes in. */
-  protected abstract startReceiving(): void
+  protected abstract startReceiving(limit: number): void
+  /** Every value that was sent under a name, which is in lower case here, one by one. */
+  abstract headerValues(name: string): readonly string[]
 
   header(name: string): string | undefined {
-    const value = this.#headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    const values = this.headerValues(name)
+    return values.length === 0 ? undefined : values.join(', ')
   }
 
   get caller(): Identity {
@@ -132,7 +123,7 @@ export abstract class Exchange implements Call {
     this.#limit = limit
     if ((this.announced ?? 0) > limit) return this.#events.failed(this, this.#tooLarge())
     this.#isReceiving = true
-    this.startReceiving()
+    this.startReceiving(limit)
   }
 
   /** The deadline has passed. */
@@ -206,4 +197,14 @@ export function nextOf(emitter: Writable, ...events: readonly string[]): Promise
     }
     for (const event of events) emitter.on(event, seen)
   })
+}
+
+/** As `headerValues`. @param raw names and values in turn, as Node's classes give them */
+export function valuesOf(raw: readonly string[], name: string): string[] {
+  return raw.filter((_, index) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === name)
+}
+
+/** What a Content-Length says. */
+export function lengthOf(header: string | undefined): number | undefined {
+  return header === undefined ? undefined : Number(header)
 }

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import type { Connection } from './connection.ts'
-import { Exchange, type Events, FOLLOWER_BACKLOG, nextOf } from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG, lengthOf, nextOf, valuesOf } from './exchange.ts'
 import type { State } from './state.ts'
 
 export class Http1Exchange extends Exchange {
@@ -23,12 +23,17 @@ export class Http1Exchange extends Exchange {
     state: State,
     events: Events,
   ) {
-    super(request.method ?? '', request.url ?? '', request.headers, connection, state, events)
+    const announced = lengthOf(request.headers['content-length'])
+    super(request.method ?? '', request.url ?? '', announced, connection, state, events)
     this.#request = request
     this.#response = response
     this.#expectsContinue = expectsContinue
     this.hasNoBody = request.headers['transfer-encoding'] === undefined && !this.announced
     response.on('close', () => this.abort())
+  }
+
+  override headerValues(name: string): readonly string[] {
+    return valuesOf(this.#request.rawHeaders, name)
   }
 
   send({ status, type, body, headers }: Reply): void {

@@ -12,34 +12,42 @@ import type { TLSSocket } from 'node:tls'
 
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
+import { HEADER_LIMIT, STREAM_LIMIT } from '../wire/limits.ts'
 import type { Connection } from './connection.ts'
-import { Exchange, type Events, FOLLOWER_BACKLOG, HEADER_LIMIT, nextOf } from './exchange.ts'
+import { Exchange, type Events, FOLLOWER_BACKLOG, lengthOf, nextOf, valuesOf } from './exchange.ts'
 import type { State } from './state.ts'
 
-/** As Go's server; clients open another connection beyond it. */
-const MAX_STREAMS = 250
 const FLAG_END_STREAM = 0x1
+
+/** A request has begun. @param rawHeaders names and values in turn: in `headers`, those that came twice are one */
+type OnStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: readonly string[],
+) => void
 
 /** Speaks HTTP/2 on a socket. The session ends when its socket does, or when nothing came for `idle` ms. */
 export function serveHttp2(
   socket: TLSSocket,
   idle: number,
-  onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void,
+  onStream: OnStream,
 ): ServerHttp2Session {
   const session = performServerHandshake(socket, {
     settings: {
-      maxConcurrentStreams: MAX_STREAMS,
+      maxConcurrentStreams: STREAM_LIMIT,
       maxHeaderListSize: HEADER_LIMIT,
       enablePush: false,
     },
   })
-  session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => {
+  const begin: OnStream = (stream, headers, flags, rawHeaders) => {
     // Node applies our limit once the client has confirmed our settings; requests may come before.
     if (session.pendingSettingsAck && sizeOf(headers) > HEADER_LIMIT) {
       stream.on('error', ignore)
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-    } else onStream(stream, headers, flags)
-  })
+    } else onStream(stream, headers, flags, rawHeaders)
+  }
+  session.on('stream', begin)
   // What goes wrong on a connection ends that connection; there is nobody to tell.
   session.on('error', ignore)
   session.setTimeout(idle)
@@ -62,22 +70,30 @@ function sizeOf(headers: IncomingHttpHeaders): number {
 export class Http2Exchange extends Exchange {
   readonly hasNoBody: boolean
   readonly #stream: ServerHttp2Stream
+  readonly #rawHeaders: readonly string[]
   readonly #isHeadOnly: boolean
 
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     flags: number,
+    rawHeaders: readonly string[],
     connection: Connection,
     state: State,
     events: Events,
   ) {
-    super(headers[':method'] ?? '', headers[':path'] ?? '', headers, connection, state, events)
+    const announced = lengthOf(headers['content-length'])
+    super(headers[':method'] ?? '', headers[':path'] ?? '', announced, connection, state, events)
     this.#stream = stream
+    this.#rawHeaders = rawHeaders
     this.#isHeadOnly = (flags & FLAG_END_STREAM) !== 0
     this.hasNoBody = this.#isHeadOnly || this.announced === 0
     stream.on('error', ignore)
     stream.on('close', () => this.abort())
+  }
+
+  override headerValues(name: string): readonly string[] {
+    return valuesOf(this.#rawHeaders, name)
   }
 
   send({ status, type, body, headers }: Reply): void {

@@ -78,7 +78,8 @@ export class Server {
       const current = { state: stateOf(config, stores, lasting) }
       const inFlight = new InFlight()
       const pipeline = new Pipeline(inFlight)
-      const listener = new Listener({ tls, state: () => current.state, pipeline })
+      const { http } = config
+      const listener = new Listener({ tls, http, state: () => current.state, pipeline })
       const { host, port } = config.address
       // Without a host, every address of the machine, over IPv6 and IPv4.
       const address = await listener.listen(host === '' ? '::' : host, port)

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestContext } from 'node:test'
 
-import { type Cast, people, tempDir, type TestServer } from './server.ts'
+import { type Cast, httpSection, people, tempDir, type TestServer } from './server.ts'
 
 export const MAIN = resolve('dist/main.js')
 
@@ -186,6 +186,7 @@ export async function serverFiles(t: Cleanup, options: FilesOptions = {}): Promi
 admin: { identity: ${cast.admin.identity} }
 tls: { key: server.key, cert: server.cert${options.tls === undefined ? '' : `, ${options.tls}`} }
 keystore: { fs: { path: ${keys} } }
+${httpSection()}
 ${options.config ?? ''}
 `,
   )

@@ -121,10 +121,17 @@ ${options.ca === undefined ? '' : `  ca: ${files.ca}`}
 ${(options.tls ?? '').replace(/^/gm, '  ')}
 ${has('policy') ? '' : userPolicy(cast.user.identity)}
 ${has('keystore') ? '' : 'keystore: { memory: {} }'}
+${httpSection()}
 ${extra}`
   const loaded = loadConfig(text, join(directory, 'config.yml'))
   const { store } = options
   return store === undefined ? loaded : { ...loaded, config: withStore(loaded.config, store) }
+}
+
+/** Which implementation of HTTP the tests are for: KES_TEST_HTTP, else the default. A line of the config file. */
+export function httpSection(): string {
+  const http = process.env['KES_TEST_HTTP'] ?? ''
+  return http === '' ? '' : `http: ${http}`
 }
 
 function userPolicy(identity: string): string {

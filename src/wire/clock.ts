@@ -1,0 +1,36 @@
+/** One timer for the time limits of all connections: a timer for each would cost more than most requests do. */
+
+const RESOLUTION = 500
+
+export interface Ticking {
+  /** @param now by `performance.now()` */
+  tick(now: number): void
+}
+
+const watched = new Set<Ticking>()
+let timer: NodeJS.Timeout | undefined
+let coarse = 0
+
+/** By `performance.now()`, at most RESOLUTION old while anything is watched. */
+export function coarseNow(): number {
+  return coarse
+}
+
+export function watch(one: Ticking): void {
+  watched.add(one)
+  if (timer !== undefined) return
+  coarse = performance.now()
+  timer = setInterval(tick, RESOLUTION).unref()
+}
+
+export function unwatch(one: Ticking): void {
+  watched.delete(one)
+  if (watched.size > 0) return
+  clearInterval(timer)
+  timer = undefined
+}
+
+function tick(): void {
+  coarse = performance.now()
+  for (const one of watched) one.tick(coarse)
+}

@@ -1,0 +1,32 @@
+/**
+ * HTTP/1.1 and HTTP/2 on a TLS connection, for what this server needs of them. This folder knows bytes, not KES:
+ * `Serve` is told of requests whose heads have come, and answers them.
+ */
+
+import type { TLSSocket } from 'node:tls'
+
+import { unwatch, watch } from './clock.ts'
+import { Http1Session } from './http1-session.ts'
+import { Http2Session } from './http2-session.ts'
+import type { Serve } from './request.ts'
+
+/** What whoever owns the connection may do with it. */
+export interface Wire {
+  /** Begins no request any more, and ends the connection with the last one. */
+  drain(): void
+}
+
+/** Speaks the protocol that was agreed on, from now on and until the socket closes. Errors of the socket are the caller's. */
+export function speak(socket: TLSSocket, serve: Serve): Wire {
+  const Session = socket.alpnProtocol === 'h2' ? Http2Session : Http1Session
+  const session = new Session(socket, serve)
+  watch(session)
+  socket.on('data', (chunk: Buffer) => session.receive(chunk))
+  socket.on('drain', () => session.drained())
+  socket.on('end', () => session.ended())
+  socket.on('close', () => {
+    unwatch(session)
+    session.closed()
+  })
+  return session
+}
