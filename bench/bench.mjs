@@ -54,12 +54,13 @@ const pair = await newCertificate({
 const identity = await certificateOf(admin)
 writeFileSync(file('server.key'), pair.privateKey)
 writeFileSync(file('server.cert'), pair.certificate)
-const config = (port) => `
+const config = (http, port) => `
 address: 127.0.0.1:${port}
 admin: { identity: disabled }
 tls: { key: ${file('server.key')}, cert: ${file('server.cert')} }
 policy: { bench: { allow: [ /v1/key/create/*, /v1/key/generate/*, /v1/key/decrypt/* ], identities: [ ${admin.identity} ] } }
 log: { error: off }
+http: ${http}
 keystore: { fs: { path: ${file('keys')} } }
 `
 
@@ -81,26 +82,27 @@ process.exit(0)
 
 async function costs() {
   print(
-    '| protocol | operation | in flight | req/s | CPU µs | bare CPU µs | ratio | with crypto CPU µs | ratio | p50 | p99 | bare p50 |',
+    '| protocol | operation | in flight | `http:` | req/s | CPU µs | bare CPU µs | ratio | with crypto CPU µs | ratio | p50 | p99 | bare p50 |',
   )
-  print('| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+  print('| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
   const memory = []
   for (const protocol of ['h2', 'h1']) {
     const servers = {
-      ours: await startOurs(),
+      node: await startOurs('node'),
+      lean: await startOurs('lean'),
       bare: await startBare(protocol, 'answer'),
       crypto: await startBare(protocol, 'crypto'),
     }
-    await call(servers.ours.port, 'PUT', '/v1/key/create/bench')
-    const made = await call(servers.ours.port, 'PUT', '/v1/key/generate/bench', '{}')
+    await call(servers.node.port, 'PUT', '/v1/key/create/bench')
+    const made = await call(servers.node.port, 'PUT', '/v1/key/generate/bench', '{}')
     const { ciphertext } = JSON.parse(made)
-    const served = { ours: 0, bare: 0, crypto: 0 }
+    const served = { node: 0, lean: 0, bare: 0, crypto: 0 }
     for (const server of Object.values(servers))
       load(server, protocol, 'generate', '{}', 32, WARM_UP)
     for (const operation of ['generate', 'decrypt']) {
       const body = operation === 'generate' ? '{}' : JSON.stringify({ ciphertext })
       for (const inFlight of [1, 32, 64]) {
-        const samples = { ours: [], bare: [], crypto: [] }
+        const samples = { node: [], lean: [], bare: [], crypto: [] }
         for (let round = 0; round < rounds; round++) {
           for (const [name, server] of Object.entries(servers)) {
             const sample = load(server, protocol, operation, body, inFlight)
@@ -108,17 +110,18 @@ async function costs() {
             samples[name].push(sample)
           }
         }
-        row(protocol, operation, inFlight, samples)
+        for (const http of ['node', 'lean']) row(protocol, operation, inFlight, http, samples)
       }
     }
-    while (Math.min(served.ours, served.bare) < REQUESTS_FOR_RSS) {
-      for (const name of ['ours', 'bare']) {
+    while (Math.min(served.node, served.lean, served.bare) < REQUESTS_FOR_RSS) {
+      for (const name of ['node', 'lean', 'bare']) {
         served[name] += load(servers[name], protocol, 'generate', '{}', 32).rate * seconds
       }
     }
     const thousands = (name) => Math.round(served[name] / 1000)
     memory.push(
-      `RSS after ${thousands('ours')},000 requests over ${protocol}: ${rss(servers.ours)} MiB; ` +
+      `RSS after ${thousands('node')},000 requests over ${protocol}: ${rss(servers.node)} MiB; ` +
+        `with \`http: lean\` after ${thousands('lean')},000: ${rss(servers.lean)} MiB; ` +
         `bare server after ${thousands('bare')},000: ${rss(servers.bare)} MiB.`,
     )
     for (const server of Object.values(servers)) await stop(server)
@@ -127,11 +130,11 @@ async function costs() {
   for (const line of memory) print(`${line}\n`)
 }
 
-function row(protocol, operation, inFlight, { ours, bare, crypto }) {
+function row(protocol, operation, inFlight, http, { [http]: ours, bare, crypto }) {
   const [a, b, c] = [summary(ours), summary(bare), summary(crypto)]
   const ratio = (others) => median(ours.map(({ cpu }, round) => cpu / others[round].cpu)).toFixed(2)
   const times = [a.p50, a.p99, b.p50].map((time) => `${time.toFixed(2)} ms`)
-  const cells = [protocol, operation, inFlight, a.rate.toFixed(0), a.cpu.toFixed(1)]
+  const cells = [protocol, operation, inFlight, http, a.rate.toFixed(0), a.cpu.toFixed(1)]
   cells.push(b.cpu.toFixed(1), `**${ratio(bare)}**`, c.cpu.toFixed(1), ratio(crypto), ...times)
   print(`| ${cells.join(' | ')} |`)
 }
@@ -143,7 +146,7 @@ async function startUp() {
     execFileSync(process.execPath, ['-e', '0'])
     samples.node.push(performance.now() - start)
     start = performance.now()
-    const server = await startOurs(17_900 + round)
+    const server = await startOurs('node', 17_900 + round)
     samples.ours.push(performance.now() - start)
     await stop(server)
   }
@@ -154,11 +157,11 @@ async function startUp() {
 }
 
 /** Resolves when it answers a request. */
-async function startOurs(port = 17_373) {
-  writeFileSync(file('config.yml'), config(port))
+async function startOurs(http, port = http === 'lean' ? 17_374 : 17_373) {
+  writeFileSync(file(`${http}.yml`), config(http, port))
   const child = spawn(
     process.execPath,
-    ['dist/main.js', 'server', '--config', file('config.yml')],
+    ['dist/main.js', 'server', '--config', file(`${http}.yml`)],
     { stdio: 'ignore' },
   )
   running.push(child)

@@ -186,7 +186,7 @@ export async function serverFiles(t: Cleanup, options: FilesOptions = {}): Promi
 admin: { identity: ${cast.admin.identity} }
 tls: { key: server.key, cert: server.cert${options.tls === undefined ? '' : `, ${options.tls}`} }
 keystore: { fs: { path: ${keys} } }
-${httpSection()}
+${httpSection(options.config ?? '')}
 ${options.config ?? ''}
 `,
   )

@@ -121,17 +121,21 @@ ${options.ca === undefined ? '' : `  ca: ${files.ca}`}
 ${(options.tls ?? '').replace(/^/gm, '  ')}
 ${has('policy') ? '' : userPolicy(cast.user.identity)}
 ${has('keystore') ? '' : 'keystore: { memory: {} }'}
-${httpSection()}
+${httpSection(extra)}
 ${extra}`
   const loaded = loadConfig(text, join(directory, 'config.yml'))
   const { store } = options
   return store === undefined ? loaded : { ...loaded, config: withStore(loaded.config, store) }
 }
 
-/** Which implementation of HTTP the tests are for: KES_TEST_HTTP, else the default. A line of the config file. */
-export function httpSection(): string {
+/**
+ * Which implementation of HTTP the tests are for: KES_TEST_HTTP, else the default. A line of the config file.
+ *
+ * @param config what else is in the file; it may say so itself
+ */
+export function httpSection(config: string): string {
   const http = process.env['KES_TEST_HTTP'] ?? ''
-  return http === '' ? '' : `http: ${http}`
+  return http === '' || /^http:/m.test(config) ? '' : `http: ${http}`
 }
 
 function userPolicy(identity: string): string {
