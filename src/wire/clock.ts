@@ -11,9 +11,9 @@ const watched = new Set<Ticking>()
 let timer: NodeJS.Timeout | undefined
 let coarse = 0
 
-/** By `performance.now()`, at most RESOLUTION old while anything is watched. */
+/** `performance.now()`, or what it was at most RESOLUTION ago: nobody asks the system's clock for each request. */
 export function coarseNow(): number {
-  return coarse
+  return timer === undefined ? performance.now() : coarse
 }
 
 export function watch(one: Ticking): void {

@@ -89,7 +89,7 @@ export function writeBytes(target: Buffer, at: number, bytes: Buffer): number {
 
 function writeString(target: Buffer, at: number, text: string): number {
   const length = huffmanLength(text)
-  if (length < text.length) {
+  if (length <= text.length && length > 0) {
     return encodeHuffman(text, target, writeInteger(target, at, length, 7, 0x80))
   }
   const start = writeInteger(target, at, text.length, 7, 0)

@@ -1,5 +1,7 @@
 /** A chunked body (RFC 9112, 7.1), piece by piece. Extensions and trailers are read, checked for their size, and dropped. */
 
+import { REGULAR } from './field.ts'
+import { parseField } from './http1-head.ts'
 import { CHUNK_EXTENSION_LIMIT, CHUNK_LINE_LIMIT, TRAILER_LIMIT } from './limits.ts'
 
 const [SIZE, EXTENSION, SIZE_END, BYTES, BYTES_CR, BYTES_LF, TRAILER, TRAILER_LF, LAST_LF] = [
@@ -16,8 +18,8 @@ export class ChunkedBody {
   #line = 0
   #extensions = 0
   #trailers = 0
-  /** Bytes of the trailer line that is being read. */
-  #trailerLine = 0
+  /** The trailer line that is being read. */
+  #trailer = ''
 
   /** @returns where it stopped: at the end of the body, or of the data; -1 when it is no chunked body */
   read(data: Buffer, start: number, take: (chunk: Buffer) => void): number {
@@ -45,7 +47,7 @@ export class ChunkedBody {
         return byte === CR || isText(byte)
       case SIZE_END:
         this.#state = this.#size === 0 ? TRAILER : BYTES
-        this.#line = this.#digits = this.#trailerLine = 0
+        this.#line = this.#digits = 0
         return byte === LF
       case BYTES_CR:
         this.#state = BYTES_LF
@@ -57,7 +59,6 @@ export class ChunkedBody {
         return this.#readTrailer(byte)
       case TRAILER_LF:
         this.#state = TRAILER
-        this.#trailerLine = 0
         return byte === LF
       default:
         this.isComplete = byte === LF
@@ -79,14 +80,20 @@ export class ChunkedBody {
 
   #readTrailer(byte: number): boolean {
     if (++this.#trailers > TRAILER_LIMIT) return false
-    if (byte === CR) {
-      this.#state = this.#trailerLine === 0 ? LAST_LF : TRAILER_LF
-      return true
+    if (byte !== CR) {
+      this.#trailer += String.fromCharCode(byte)
+      return isText(byte)
     }
-    // A line that begins with white space would go on the one before.
-    if (this.#trailerLine++ === 0 && (byte === SPACE || byte === TAB)) return false
-    return isText(byte)
+    const line = this.#trailer
+    this.#trailer = ''
+    this.#state = line === '' ? LAST_LF : TRAILER_LF
+    return line === '' || isTrailer(line)
   }
+}
+
+/** A field, and none that would have said how long the body is (RFC 9110, 6.5.1). */
+function isTrailer(line: string): boolean {
+  return parseField(line)?.kind === REGULAR
 }
 
 function hexDigit(byte: number): number {

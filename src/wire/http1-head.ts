@@ -16,6 +16,8 @@ export interface Http1Head {
   readonly isHttp10: boolean
 }
 
+/** A path, all of the server, or an address in full; never CONNECT's (RFC 9112, 3.2). */
+const TARGET_FORM = /^(?:\/|\*$|https?:\/\/)/i
 const REQUEST_LINE = /^([^ ]+) ([^ ]+) HTTP\/1\.([01])$/
 /** What the beginning of a request line can look like. */
 const BEGINNING =
@@ -34,7 +36,7 @@ export function parseHead(text: string): Http1Head | number {
   const line = REQUEST_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))
   if (line === null) return 400
   const [, method = '', target = '', minor] = line
-  if (!isToken(method) || !isTarget(target)) return 400
+  if (!isToken(method) || !isTarget(target) || !TARGET_FORM.test(target)) return 400
   const fields: Field[] = []
   while (lineEnd >= 0) {
     const start = lineEnd + 2
@@ -46,8 +48,8 @@ export function parseHead(text: string): Http1Head | number {
   return headOf(method, target, fields, minor === '0')
 }
 
-/** A line that begins with white space goes on the one before, in old texts: refused, as all of it that is odd. */
-function parseField(line: string): Field | undefined {
+/** Undefined when it is none. A line that begins with white space goes on the one before, in old texts: refused, as all of it that is odd. */
+export function parseField(line: string): Field | undefined {
   const colon = line.indexOf(':')
   if (colon < 1) return undefined
   let [start, end] = [colon + 1, line.length]

@@ -51,9 +51,12 @@ export class Http2Stream implements Stream {
   }
 
   accept(limit: number): void {
+    const { contentLength } = this.head
     // One more than the limit, or the client would stop there and never be told.
-    this.wanted = this.head.contentLength ?? limit + 1
-    if (this.wanted > STREAM_WINDOW) this.#session.inflow.request(this)
+    this.wanted = contentLength ?? limit + 1
+    if (contentLength !== undefined && contentLength > STREAM_WINDOW) {
+      this.#session.inflow.request(this)
+    }
   }
 
   respond(head: AnswerHead, body: string | undefined): void {
