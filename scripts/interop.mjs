@@ -1,6 +1,6 @@
 // Runs the tests with the Go SDK (test/interop) against two servers of ours on one fs directory, on free loopback
 // ports. Exit code 0 only if go says so and both servers ended well. Without go: skipped, and loudly; that counts
-// as failed where CI or OPENKES_REQUIRE_INTEROP is set.
+// as failed where CI or OPENKES_REQUIRE_INTEROP is set. KES_TEST_HTTP chooses the implementation of HTTP.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -86,6 +86,7 @@ policy:
     identities: [ ${client.identity} ]
 log:
   audit: on
+${process.env['KES_TEST_HTTP'] ? `http: ${process.env['KES_TEST_HTTP']}` : ''}
 keystore:
   fs: { path: ${file('keys')} }
 `,
