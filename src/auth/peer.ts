@@ -4,6 +4,7 @@
  * so that a client can append somebody else's and act as them; this one never looks at another.
  */
 
+import { clientFault } from '../crypto/chain.ts'
 import { DerError, readCertificate } from '../crypto/der.ts'
 import { type Identity, identityOf } from '../crypto/identity.ts'
 
@@ -34,9 +35,6 @@ export function peerOf(der: Buffer): Peer | undefined {
 
 /** Why a certificate is not good now, where `tls.auth: on` asks for it; undefined when it is. */
 export function certificateFault(peer: Peer, now: number): string | undefined {
-  if (now < peer.notBefore) return 'the certificate is not valid yet'
-  if (now > peer.notAfter) return 'the certificate has expired'
-  if (!peer.clientAuth)
-    return 'the certificate is not for TLS clients (extended key usage clientAuth)'
-  return undefined
+  const fault = clientFault(peer, now)
+  return fault === undefined ? undefined : `the certificate ${fault}`
 }

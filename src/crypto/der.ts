@@ -1,7 +1,7 @@
 /**
  * What access control needs of an X.509 certificate (RFC 5280), read from its own bytes: the exact
- * SubjectPublicKeyInfo, whose hash is the identity, the dates, and the basicConstraints and extKeyUsage
- * extensions. `X509Certificate` re-encodes the key, hides CA:TRUE where keyCertSign is missing, and
+ * SubjectPublicKeyInfo, whose hash is the identity, the dates, and the extensions that say what it may be used for.
+ * `X509Certificate` re-encodes the key, hides CA:TRUE where keyCertSign is missing, and
  * takes 300 µs. Verifying signatures is OpenSSL's business, not this file's.
  */
 
@@ -13,8 +13,14 @@ export interface CertificateFacts {
   readonly notAfter: number
   /** basicConstraints has CA:TRUE. */
   readonly isCa: boolean
+  /** How many CAs may stand below this one: its pathLenConstraint, Infinity without one. */
+  readonly pathLength: number
   /** Without the extension any usage is allowed; with it, clientAuth or any must be listed. */
   readonly clientAuth: boolean
+  /** keyUsage, if there is one, lets the key prove who speaks TLS: digitalSignature or keyAgreement. */
+  readonly handshake: boolean
+  /** It has limits that nobody here can check: name constraints, or a critical extension that is not known. */
+  readonly hasOtherLimits: boolean
 }
 
 export class DerError extends Error {
@@ -22,6 +28,8 @@ export class DerError extends Error {
 }
 
 const BOOLEAN = 0x01
+const INTEGER = 0x02
+const BIT_STRING = 0x03
 const OCTET_STRING = 0x04
 const OID = 0x06
 const UTC_TIME = 0x17
@@ -30,8 +38,22 @@ const SEQUENCE = 0x30
 const VERSION = 0xa0
 const EXTENSIONS = 0xa3
 
+const KEY_USAGE = '551d0f'
 const BASIC_CONSTRAINTS = '551d13'
+const NAME_CONSTRAINTS = '551d1e'
 const EXT_KEY_USAGE = '551d25'
+/** Besides those that are read: subjectAltName, cRLDistributionPoints and certificatePolicies limit nothing here. */
+const HARMLESS = new Set([
+  KEY_USAGE,
+  BASIC_CONSTRAINTS,
+  EXT_KEY_USAGE,
+  '551d11',
+  '551d1f',
+  '551d20',
+])
+/** In the first octet of keyUsage. */
+const DIGITAL_SIGNATURE = 0x80
+const KEY_AGREEMENT = 0x08
 const CLIENT_AUTH = '2b06010505070302'
 const ANY_USAGE = '551d2500'
 
@@ -42,17 +64,24 @@ export function readCertificate(der: Buffer): CertificateFacts {
   const first = tbs[0]?.tag === VERSION ? 1 : 0
   const [notBefore, notAfter] = children(expect(tbs[first + 3], SEQUENCE))
   const extensions = tbs.slice(first + 6).find(({ tag }) => tag === EXTENSIONS)
-  const found = extensions === undefined ? new Map<string, Element>() : readExtensions(extensions)
-  const constraints = found.get(BASIC_CONSTRAINTS)
-  const usages = found.get(EXT_KEY_USAGE)
+  const found = extensions === undefined ? new Map<string, Extension>() : readExtensions(extensions)
+  const constraints = found.get(BASIC_CONSTRAINTS)?.value
+  const keyUsage = found.get(KEY_USAGE)?.value
+  const usages = found.get(EXT_KEY_USAGE)?.value
   return {
     publicKey: expect(tbs[first + 5], SEQUENCE).whole,
     notBefore: readTime(notBefore),
     notAfter: readTime(notAfter),
     isCa: constraints !== undefined && readIsCa(constraints),
+    pathLength: constraints === undefined ? Infinity : readPathLength(constraints),
     clientAuth:
       usages === undefined ||
       readUsages(usages).some((id) => id === CLIENT_AUTH || id === ANY_USAGE),
+    handshake:
+      keyUsage === undefined || (readFlags(keyUsage) & (DIGITAL_SIGNATURE | KEY_AGREEMENT)) !== 0,
+    hasOtherLimits: [...found].some(
+      ([id, { isCritical }]) => id === NAME_CONSTRAINTS || (isCritical && !HARMLESS.has(id)),
+    ),
   }
 }
 
@@ -94,21 +123,45 @@ function expect(element: Element | undefined, tag: number): Element {
   return element
 }
 
-function readExtensions(extensions: Element): Map<string, Element> {
-  const found = new Map<string, Element>()
+interface Extension {
+  readonly value: Element
+  readonly isCritical: boolean
+}
+
+function readExtensions(extensions: Element): Map<string, Extension> {
+  const found = new Map<string, Extension>()
   for (const extension of children(expect(children(extensions)[0], SEQUENCE))) {
     const parts = children(expect(extension, SEQUENCE))
     const id = expect(parts[0], OID).value.toString('hex')
     // RFC 5280, 4.2: a certificate must not have an extension twice. Two answers are none.
     if (found.has(id)) throw new DerError('extension twice')
-    found.set(id, read(expect(parts.at(-1), OCTET_STRING).value, 0))
+    found.set(id, {
+      value: read(expect(parts.at(-1), OCTET_STRING).value, 0),
+      isCritical: parts.length === 3 && isTrue(parts[1]),
+    })
   }
   return found
 }
 
 function readIsCa(constraints: Element): boolean {
-  const [flag] = children(expect(constraints, SEQUENCE))
-  return flag?.tag === BOOLEAN && flag.value[0] !== 0
+  return isTrue(children(expect(constraints, SEQUENCE))[0])
+}
+
+function isTrue(element: Element | undefined): boolean {
+  return element?.tag === BOOLEAN && element.value[0] !== 0
+}
+
+function readPathLength(constraints: Element): number {
+  const last = children(expect(constraints, SEQUENCE)).at(-1)
+  if (last?.tag !== INTEGER) return Infinity
+  const { length } = last.value
+  if (length < 1 || length > 6) throw new DerError('illegal path length')
+  return last.value.readIntBE(0, length)
+}
+
+/** The first eight flags of a BIT STRING, whose own first octet counts unused bits. */
+function readFlags(bits: Element): number {
+  return expect(bits, BIT_STRING).value[1] ?? 0
 }
 
 function readUsages(usages: Element): string[] {

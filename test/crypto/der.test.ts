@@ -174,6 +174,47 @@ test('anyExtendedKeyUsage includes clients', () => {
   assert.equal(handmade({ extensions: [FOR_ANYTHING] }).clientAuth, true)
 })
 
+function withPathLength(...octets: readonly number[]): number {
+  const constraints = der(SEQUENCE, der(0x01, Buffer.of(0xff)), der(0x02, Buffer.from(octets)))
+  return handmade({ extensions: [extension('551d13', constraints)] }).pathLength
+}
+
+test('a path length is read; without one there is no limit', () => {
+  assert.equal(withPathLength(0), 0)
+  assert.equal(withPathLength(3), 3)
+  assert.equal(withPathLength(0x01, 0x00), 256)
+  assert.equal(handmade({ extensions: [CA] }).pathLength, Infinity)
+  assert.equal(handmade({}).pathLength, Infinity)
+})
+
+test('a path length that is none is refused, or allows nobody', () => {
+  assert.throws(() => withPathLength(), DerError)
+  assert.throws(() => withPathLength(1, 2, 3, 4, 5, 6, 7), DerError)
+  assert.ok(withPathLength(0xff) < 0)
+})
+
+test('a key usage must be for signatures or key agreement to be for TLS', () => {
+  const usage = (...octets: readonly number[]) =>
+    handmade({ extensions: [extension('551d0f', der(0x03, Buffer.from(octets)))] }).handshake
+  assert.equal(handmade({}).handshake, true)
+  assert.equal(usage(7, 0x80), true)
+  assert.equal(usage(3, 0x08), true)
+  assert.equal(usage(5, 0xa0), true)
+  assert.equal(usage(5, 0x20), false, 'keyEncipherment')
+  assert.equal(usage(1, 0x06), false, 'keyCertSign, cRLSign')
+  assert.equal(usage(0), false, 'none')
+})
+
+test('a critical extension that is not known is a limit, and so are name constraints', () => {
+  const limits = (...extensions: readonly Buffer[]) => handmade({ extensions }).hasOtherLimits
+  assert.equal(limits(CA, FOR_SERVERS, UNKNOWN), false)
+  assert.equal(limits(extension('2a0304', der(0x0c), true)), true)
+  assert.equal(limits(extension('2a0304', der(0x0c), false)), false)
+  assert.equal(limits(extension('551d1e', der(SEQUENCE), true)), true)
+  assert.equal(limits(extension('551d1e', der(SEQUENCE))), true)
+  assert.equal(limits(extension('551d11', der(SEQUENCE), true)), false, 'subjectAltName')
+})
+
 test('two-digit years from 50 on belong to the last century', () => {
   const year = (text: string) => new Date(handmade({ notBefore: utc(text) }).notBefore)
   assert.equal(year('491231235959Z').toISOString(), '2049-12-31T23:59:59.000Z')

@@ -26,24 +26,51 @@ export interface CertificateRequest {
   readonly ca?: boolean
   /** false: a CA certificate whose key usage lacks keyCertSign */
   readonly keyCertSign?: boolean
+  /** false: a key usage without digitalSignature */
+  readonly digitalSignature?: boolean
+  /** pathLenConstraint */
+  readonly pathLength?: number
   readonly usages?: readonly ('clientAuth' | 'serverAuth')[]
+  readonly extensions?: readonly Extension[]
   /** Milliseconds from now. */
   readonly notBefore?: number
   readonly notAfter?: number
   readonly dns?: readonly string[]
   readonly ip?: readonly string[]
+  /** Whose key it is for; a new one by default. */
+  readonly holder?: Certificate
+  /** Bits of an RSA key; without, it is Ed25519. */
+  readonly rsa?: number
+  /** Of the signature, if the issuer's key is RSA. */
+  readonly digest?: 'SHA-1' | 'SHA-256'
+}
+
+export interface Extension {
+  /** With dots. */
+  readonly id: string
+  readonly critical: boolean
+  /** DER in hex. */
+  readonly value: string
 }
 
 export async function certificate(request: CertificateRequest): Promise<Certificate> {
-  const { privateKey } = generateKeyPairSync('ed25519')
-  const { subject, issuer, ca = false, usages = ['clientAuth', 'serverAuth'] } = request
+  const { subject, issuer, ca = false, usages = ['clientAuth', 'serverAuth'], rsa } = request
+  const { privateKey } =
+    request.holder ??
+    (rsa === undefined
+      ? generateKeyPairSync('ed25519')
+      : generateKeyPairSync('rsa', { modulusLength: rsa }))
   const signer = issuer?.privateKey ?? privateKey
+  const { digest = 'SHA-256' } = request
+  const isRsa = signer.asymmetricKeyType === 'rsa'
   const subtle = {
     sign: async (_: unknown, __: unknown, data: ArrayBuffer) =>
-      sign(null, Buffer.from(data), signer),
+      sign(isRsa ? digest : null, Buffer.from(data), signer),
   }
   const flags =
-    x509.KeyUsageFlags.digitalSignature |
+    (request.digitalSignature === false
+      ? x509.KeyUsageFlags.keyEncipherment
+      : x509.KeyUsageFlags.digitalSignature) |
     (ca && request.keyCertSign !== false ? x509.KeyUsageFlags.keyCertSign : 0)
   const names = [
     ...(request.dns ?? []).map((value) => ({ type: 'dns' as const, value })),
@@ -61,10 +88,15 @@ export async function certificate(request: CertificateRequest): Promise<Certific
       publicKey: new Uint8Array(
         createPublicKey(privateKey).export({ type: 'spki', format: 'der' }),
       ),
-      signingKey: { algorithm: { name: 'Ed25519' } },
+      signingKey: {
+        algorithm: isRsa ? { name: 'RSASSA-PKCS1-v1_5', hash: digest } : { name: 'Ed25519' },
+      },
       extensions: [
         new x509.KeyUsagesExtension(flags, true),
-        new x509.BasicConstraintsExtension(ca, undefined, true),
+        new x509.BasicConstraintsExtension(ca, request.pathLength, true),
+        ...(request.extensions ?? []).map(
+          ({ id, critical, value }) => new x509.Extension(id, critical, Buffer.from(value, 'hex')),
+        ),
         ...(usages.length > 0
           ? [
               new x509.ExtendedKeyUsageExtension(
