@@ -158,13 +158,10 @@ export class Listener {
       this.#handshakes.set(key, { socket, tls: this.#tls })
       socket.once('close', () => this.#handshakes.delete(key))
     })
-    server.prependListener(
-      'tlsClientError',
-      (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-        if (error.code === 'ERR_SSL_HTTP_REQUEST')
-          this.#handshakes.get(remote(socket))?.socket.end(PLAIN_HTTP)
-      },
-    )
+    server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      if (error.code === 'ERR_SSL_HTTP_REQUEST')
+        this.#handshakes.get(remote(socket))?.socket.end(PLAIN_HTTP)
+    })
   }
 }
 
