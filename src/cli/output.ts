@@ -12,10 +12,11 @@ let isGuarded = false
 export function write(text: string): void {
   if (!isGuarded) {
     isGuarded = true
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+    process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
       // The reader has seen enough (`kes key ls | head -1`).
-      process.exit()
+      if (code === 'EPIPE') process.exit()
+      say(`Error: standard output cannot be written: ${message}`)
+      process.exit(1)
     })
   }
   process.stdout.write(text)
@@ -53,7 +54,7 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+const STYLES = { bold: 1, red: 31, green: 32, yellow: 33 } as const
 
 export type Paint = (style: keyof typeof STYLES, text: string) => string
 
