@@ -34,32 +34,44 @@ async function script(t: TestContext, shell: string): Promise<{ path: string; cw
   return { path, cwd }
 }
 
+/** What the script sets COMPREPLY to. @param words as bash itself parts them: the last one may be empty */
+function bash(path: string, cwd: string, words: readonly string[]): string[] {
+  const program = `source "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _kes
+    printf '%s\\n' "\${COMPREPLY[@]}"`
+  const args = ['--norc', '-c', program, 'bash', path, ...words]
+  return execFileSync(findTool('bash') ?? '', args, { cwd, encoding: 'utf8' })
+    .split('\n')
+    .filter(Boolean)
+}
+
 test('the script for bash completes', { skip: without('bash') }, async (t) => {
   const { path, cwd } = await script(t, 'bash')
-  for (const [line, offers] of LINES) {
-    const program = `source "$1"; shift
-      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _kes
-      printf '%s\\n' "\${COMPREPLY[@]}"`
-    // A list of words as bash itself makes it: the last one may be empty.
-    const args = ['--norc', '-c', program, 'bash', path, ...line.split(' ')]
-    const seen = execFileSync(findTool('bash') ?? '', args, { cwd, encoding: 'utf8' })
-    assert.deepEqual(seen.split('\n').filter(Boolean).sort(), [...offers].sort(), line)
-  }
+  for (const [line, offers] of LINES)
+    assert.deepEqual(bash(path, cwd, line.split(' ')).sort(), [...offers].sort(), line)
 })
 
 test(
   'the script for bash completes behind an equals sign, too',
   { skip: without('bash') },
   async (t) => {
-    const { path } = await script(t, 'bash')
+    const { path, cwd } = await script(t, 'bash')
     // bash parts words at '='.
-    for (const words of ['kes update --color = n', 'kes update --color =']) {
-      const program = `source "$1"; shift; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _kes
-      printf '%s\\n' "\${COMPREPLY[*]}"`
-      const args = ['--norc', '-c', program, 'bash', path, ...words.split(' ')]
-      const seen = execFileSync(findTool('bash') ?? '', args, { encoding: 'utf8' })
-      assert.equal(seen.trim(), words.endsWith('n') ? 'never' : 'auto never always')
-    }
+    assert.deepEqual(bash(path, cwd, ['kes', 'update', '--color', '=', 'n']), ['never'])
+    assert.deepEqual(bash(path, cwd, ['kes', 'update', '--color', '=']), [
+      'auto',
+      'never',
+      'always',
+    ])
+  },
+)
+
+test(
+  'the script for bash keeps file names with spaces whole',
+  { skip: without('bash') },
+  async (t) => {
+    const { path, cwd } = await script(t, 'bash')
+    writeFileSync(join(cwd, 'my own.yml'), '')
+    assert.deepEqual(bash(path, cwd, ['kes', 'config', 'check', 'my']), ['my own.yml'])
   },
 )
 

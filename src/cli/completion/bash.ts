@@ -35,6 +35,7 @@ ${COMMANDS.map(bashCommand).join('\n')}
   if [[ $values == : ]]; then return
   elif [[ -n $files && $cur != -* ]]; then
     compopt -o filenames 2>/dev/null
+    local IFS=$'\\n' # names may have spaces
     COMPREPLY=($(compgen "$files" -- "$cur"))
   elif [[ -n $values && $cur != -* ]]; then COMPREPLY=($(compgen -W "$values" -- "$cur"))
   else COMPREPLY=($(compgen -W "$flags" -- "$cur"))
