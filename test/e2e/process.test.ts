@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { Agent, request as httpsRequest } from 'node:https'
-import { type AddressInfo, connect as tcpConnect, createServer } from 'node:net'
+import { connect as tcpConnect } from 'node:net'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { connect as tlsConnect } from 'node:tls'
@@ -21,6 +21,7 @@ import {
   startByShell,
   startServerProcess,
 } from '../support/process.ts'
+import { freePorts } from '../support/program.ts'
 import { ask, type Cast, people, tempDir } from '../support/server.ts'
 import { follow, openSession } from '../support/session.ts'
 
@@ -417,7 +418,7 @@ test('--addr, --key and --cert stand above the config file', async (t) => {
   const other = await certificate({ subject: 'other', dns: ['other.test'], ip: ['127.0.0.1'] })
   writeFileSync(join(files.directory, 'other.key'), other.key)
   writeFileSync(join(files.directory, 'other.cert'), other.cert)
-  const addr = `127.0.0.1:${await freePort()}`
+  const addr = `127.0.0.1:${(await freePorts(1))[0]}`
   const flags = ['--addr', addr, '--key', 'other.key', '--cert', 'other.cert']
   const process = await startServerProcess(t, ['--config', 'config.yml', ...flags], {
     cwd: files.directory,
@@ -456,7 +457,7 @@ test('--auth on verifies although the config says off; --auth off and a bare --a
 })
 
 test('kes server --dev prints what to export, and serves the API key that it prints', async (t) => {
-  const port = await freePort()
+  const [port = 0] = await freePorts(1)
   const process = await startServerProcess(t, ['--dev', '--addr', `127.0.0.1:${port}`])
   const [, printed] = await eventually(
     'the lines to copy',
@@ -621,12 +622,4 @@ async function client(apiKey = ''): Promise<Who> {
 
 function assertNoStack(stderr: string): void {
   assert.doesNotMatch(stderr, /^\s+at /m)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

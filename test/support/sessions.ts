@@ -16,12 +16,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 
 import { ApiKey } from '#src/crypto/identity.js'
 import { VERSION } from '#src/version.js'
 import { MAIN } from './process.ts'
+import { freePorts } from './program.ts'
 import { type Owner, people, startServer, tempDir } from './server.ts'
 
 export interface Step {
@@ -48,7 +48,6 @@ const KINDS: Readonly<Record<string, string>> = {
   base64: '[A-Za-z0-9+/]+={0,2}',
   date: '\\d{4}-\\d{2}-\\d{2}[T ]\\d{2}:\\d{2}:\\d{2}(?:\\.\\d+)?Z?',
   identity: '[0-9a-f]{64}',
-  number: '\\d+',
 }
 
 /** @param file for messages */
@@ -79,17 +78,19 @@ export function parseSession(text: string, file: string): Session {
  *
  * With `@server` there is a server with keys in memory, and $KES_SERVER, $KES_CA and $KES_API_KEY name it and its
  * admin; $USER_API_KEY may do everything to keys that begin with `user-` but delete `user-keep`; $NOBODY_API_KEY has
- * no policy; $ADMIN, $USER and $NOBODY are their identities; $SHORT has the policy `short`. $SERVER and $CA are for sessions that
- * unset the others; $DEAD_SERVER is where nobody listens, and $OTHER_CA has nothing to do with the server.
+ * no policy; $ADMIN, $USER and $NOBODY are their identities; $SHORT is one with the policy `short`. $SERVER and $CA are
+ * for sessions that unset the others; $DEAD_SERVER is where nobody listens; $OTHER_CA has nothing to do with the server.
  */
 export async function play(t: Owner, { needsServer, steps }: Session): Promise<void> {
   const cwd = tempDir(t)
+  // Nobody listens there any more: it was free a moment ago.
+  const [dead] = await freePorts(1)
   const env: Record<string, string> = {
     ...cleanEnvironment(),
     PATH: `${commandDirectory(t)}${delimiter}${process.env['PATH'] ?? ''}`,
     HOME: cwd,
     VERSION,
-    DEAD_SERVER: await deadServer(),
+    DEAD_SERVER: `https://127.0.0.1:${dead}`,
     ...(needsServer && (await serverEnvironment(t))),
   }
   for (const step of steps) {
@@ -117,7 +118,7 @@ function compare(
           if (kind === undefined) return escape(text)
           if (kind.startsWith('$')) {
             const at = names.indexOf(kind.slice(1))
-            if (at >= 0) return `\\${at + 1}(?!\\d)`
+            if (at >= 0) return `(?:\\${at + 1})`
             return escape(env[kind.slice(1)] ?? assert.fail(`no ${kind}`))
           }
           if (name !== undefined) names.push(name)
@@ -168,16 +169,6 @@ function commandDirectory(t: Owner): string {
   const script = `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`
   writeFileSync(join(directory, 'kes'), script, { mode: 0o755 })
   return directory
-}
-
-/** An address where nobody listens: it was free a moment ago. */
-async function deadServer(): Promise<string> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  assert.ok(typeof address === 'object' && address !== null)
-  return `https://127.0.0.1:${address.port}`
 }
 
 async function serverEnvironment(t: Owner): Promise<Record<string, string>> {
