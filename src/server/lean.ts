@@ -28,6 +28,7 @@ export class LeanStack implements Stack {
   speak(socket: TLSSocket, connection: Connection): void {
     const { pipeline, state } = this.#options
     const wire = speak(socket, (stream) => {
+      if (connection.isDraining) return stream.refuse()
       pipeline.begin(new LeanExchange(stream, connection, state(), pipeline))
     })
     connection.onDrain(() => wire.drain())

@@ -9,13 +9,16 @@ const [SIZE, EXTENSION, SIZE_END, BYTES, BYTES_CR, BYTES_LF, TRAILER, TRAILER_LF
 ]
 const [CR, LF, TAB, SPACE, SEMICOLON] = [13, 10, 9, 32, 59]
 const LARGEST_CHUNK = 2 ** 40
+/** Without the white space that the RFC would let pass. */
+const EXTENSIONS =
+  /^(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"(?:[\t !#-[\]-~]|\\[\t -~])*"))?)+$/
 
 export class ChunkedBody {
   isComplete = false
   #state = SIZE
   #size = 0
   #digits = 0
-  #line = 0
+  #extension = ''
   #extensions = 0
   #trailers = 0
   /** The trailer line that is being read. */
@@ -41,13 +44,10 @@ export class ChunkedBody {
       case SIZE:
         return this.#readSize(byte)
       case EXTENSION:
-        if (++this.#line > CHUNK_LINE_LIMIT || ++this.#extensions > CHUNK_EXTENSION_LIMIT)
-          return false
-        if (byte === CR) this.#state = SIZE_END
-        return byte === CR || isText(byte)
+        return this.#readExtension(byte)
       case SIZE_END:
         this.#state = this.#size === 0 ? TRAILER : BYTES
-        this.#line = this.#digits = 0
+        this.#digits = 0
         return byte === LF
       case BYTES_CR:
         this.#state = BYTES_LF
@@ -74,8 +74,20 @@ export class ChunkedBody {
     }
     if (this.#digits === 0) return false
     if (byte === CR) this.#state = SIZE_END
-    else if (byte === SEMICOLON) this.#state = EXTENSION
+    else if (byte === SEMICOLON) {
+      this.#state = EXTENSION
+      this.#extension = ';'
+    }
     return byte === CR || byte === SEMICOLON
+  }
+
+  #readExtension(byte: number): boolean {
+    if (byte === CR) {
+      this.#state = SIZE_END
+      return EXTENSIONS.test(this.#extension)
+    }
+    this.#extension += String.fromCharCode(byte)
+    return this.#extension.length <= CHUNK_LINE_LIMIT && ++this.#extensions <= CHUNK_EXTENSION_LIMIT
   }
 
   #readTrailer(byte: number): boolean {

@@ -105,6 +105,19 @@ export class Http1Session extends Protocol {
     if (!stream.keepsAlive) return this.end()
     this.#dropped = 0
     this.#requestUntil = performance.now() + limits.DROP_TIME
+    this.#advance()
+  }
+
+  /** Somebody wants the body. */
+  wanted(): void {
+    this.#advance()
+    this.throttle()
+  }
+
+  /** Ends the connection without an answer: what was asked for may be asked again on another one. */
+  refuse(): void {
+    this.closed()
+    this.end()
   }
 
   /** Ends the connection in the middle of an answer. */
@@ -128,7 +141,7 @@ export class Http1Session extends Protocol {
       const stream = this.#stream
       if (stream === undefined) {
         if (this.output.isFull || !this.#readHead()) break
-      } else if (stream.isReceived) break
+      } else if (stream.isReceived || !stream.takesBody) break
       else this.#readBody(stream)
     }
     this.#isAdvancing = false

@@ -16,6 +16,7 @@ export class Http1Stream implements Stream {
   readonly hasNoBody: boolean
   receiver: Receiver | undefined
   isReceived: boolean
+  #isWanted = false
   isAnswered = false
   isOpen = false
   isGone = false
@@ -36,8 +37,19 @@ export class Http1Stream implements Stream {
     this.#isHttp10 = head.isHttp10
   }
 
+  /** Until somebody wants it, or nobody does, the body waits. */
+  get takesBody(): boolean {
+    return this.#isWanted || this.isAnswered || this.isOpen
+  }
+
+  refuse(): void {
+    this.#session.refuse()
+  }
+
   accept(): void {
+    this.#isWanted = true
     if (this.#expectsContinue) this.#session.send(CONTINUE, 'latin1', CONTINUE.length)
+    this.#session.wanted()
   }
 
   respond(head: AnswerHead, body: string | undefined, close: boolean): void {

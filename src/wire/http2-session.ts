@@ -172,6 +172,10 @@ export class Http2Session extends Protocol implements FrameSink {
     this.#endIfDone()
   }
 
+  refuse(stream: Http2Stream): void {
+    this.#reset(stream.id, h2.REFUSED_STREAM)
+  }
+
   /** Ends a stream whose client does not keep up. */
   cut(stream: Http2Stream): void {
     this.#reset(stream.id, h2.ENHANCE_YOUR_CALM)
@@ -204,8 +208,7 @@ export class Http2Session extends Protocol implements FrameSink {
     if (ends) stream.isReceived = true
     if (stream.isDropping) return this.#onDropped(stream)
     if (!ends) this.#widen(stream, size - (stop - start))
-    const { receiver } = stream
-    if (stop > start) receiver?.data(data.subarray(start, stop))
+    if (stop > start) stream.take(data.subarray(start, stop))
     if (ends && !this.isOver) this.#endBody(stream)
     return !this.isOver
   }
@@ -217,7 +220,7 @@ export class Http2Session extends Protocol implements FrameSink {
   }
 
   #endBody(stream: Http2Stream): void {
-    stream.receiver?.end()
+    stream.complete()
     if (stream.isSent && this.#streams.has(stream.id)) this.finished(stream)
   }
 
@@ -307,10 +310,11 @@ export class Http2Session extends Protocol implements FrameSink {
     if (id <= this.#last) return this.#late(id)
     this.#last = id
     // Sent before the client knew that it ends here.
-    if (id > this.#lastTaken) return this.#refuse(id)
+    if (id > this.#lastTaken) return this.#reset(id, h2.REFUSED_STREAM)
     if (dependsOnItself) return this.#reset(id, h2.PROTOCOL_ERROR)
     if (this.#decoder.isTooLarge) return this.#reset(id, h2.ENHANCE_YOUR_CALM)
-    if (this.#streams.size >= limits.STREAM_LIMIT || this.outflow.isFull) return this.#refuse(id)
+    if (this.#streams.size >= limits.STREAM_LIMIT || this.outflow.isFull)
+      return this.#reset(id, h2.REFUSED_STREAM)
     const head = requestOf(fields)
     if (head === undefined) return this.#reset(id, h2.PROTOCOL_ERROR)
     if (ends && (head.contentLength ?? 0) > 0) return this.#reset(id, h2.PROTOCOL_ERROR)
@@ -435,10 +439,6 @@ export class Http2Session extends Protocol implements FrameSink {
     if (this.#streams.has(id)) return this.#reset(id, h2.STREAM_CLOSED)
     if (this.#ended.wasResetByUs(id)) return true
     return this.#fail(this.#ended.has(id) ? h2.STREAM_CLOSED : h2.PROTOCOL_ERROR)
-  }
-
-  #refuse(id: number): boolean {
-    return this.#reset(id, h2.REFUSED_STREAM)
   }
 
   /** Ends a stream, whatever it is doing. False when the client has had too many of these. */

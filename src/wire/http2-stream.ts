@@ -27,6 +27,9 @@ export class Http2Stream implements Stream {
   wanted = 0
   grant = 0
 
+  /** What came of the body before somebody wanted it: no more than its first window. */
+  #early: Buffer[] | undefined = []
+
   sendWindow: number
   readonly pending: Buffer[] = []
   pendingLength = 0
@@ -57,6 +60,27 @@ export class Http2Stream implements Stream {
     if (contentLength !== undefined && contentLength > STREAM_WINDOW) {
       this.#session.inflow.request(this)
     }
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const chunk of early) this.receiver?.data(chunk)
+    if (early.length > 0 && this.isReceived) this.receiver?.end()
+  }
+
+  /** Part of the body has come. */
+  take(chunk: Buffer): void {
+    if (this.#early === undefined) this.receiver?.data(chunk)
+    else this.#early.push(chunk)
+  }
+
+  /** All of it has come. */
+  complete(): void {
+    if (this.#early === undefined) this.receiver?.end()
+    // An empty one is told as such when somebody wants it.
+    else this.#early.push(NO_BYTES)
+  }
+
+  refuse(): void {
+    this.#session.refuse(this)
   }
 
   respond(head: AnswerHead, body: string | undefined): void {

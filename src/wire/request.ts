@@ -51,7 +51,9 @@ export interface Stream {
   readonly isGone: boolean
   /** Set by the server while `Serve` runs, if it wants to hear more. */
   receiver: Receiver | undefined
-  /** The body is wanted. @param limit bytes that the server will take */
+  /** Nothing of it was looked at: the client may ask again on another connection. */
+  refuse(): void
+  /** The body is wanted: `data` and `end` are told from now on. @param limit bytes that the server will take */
   accept(limit: number): void
   /** The whole answer. @param close the connection shall end after it, where it has only one request at a time */
   respond(head: AnswerHead, body: string | undefined, close: boolean): void

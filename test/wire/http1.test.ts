@@ -387,6 +387,29 @@ test('who expects to be told to go on is told, if the body is wanted', async () 
   assert.deepEqual(statuses(unwanted), [200, 200])
 })
 
+test('a body waits until somebody wants it', async () => {
+  let [body, ends] = ['', 0]
+  const talk = http1Talker((stream) => {
+    stream.receiver = {
+      data: (chunk) => (body += chunk.toString()),
+      end: () => ends++,
+      closed: never,
+    }
+  })
+  await talk.say(bytes('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello'))
+  assert.deepEqual([body, ends], ['', 0])
+  talk.streams[0]?.accept(100)
+  assert.deepEqual([body, ends], ['hello', 1])
+})
+
+test('a request that is refused ends the connection without an answer', async () => {
+  const talk = http1Talker((stream) => stream.refuse())
+  await talk.say(bytes(GET + GET))
+  assert.equal(text(talk), '')
+  assert.equal(talk.streams.length, 1)
+  assert.ok(talk.socket.hasEnded)
+})
+
 test('a body that is not wanted is dropped, for a while', async () => {
   const talk = http1Talker((stream) => stream.respond(HEAD, 'no', false))
   await talk.say(bytes('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n'))

@@ -503,6 +503,34 @@ test('a body whose length nobody told gets room as it comes', async () => {
   assert.equal(windowOf(framesOf(talk.socket.bytes), 1), 1_000_001)
 })
 
+test('a body that comes before anybody wants it waits, as far as its window goes', async () => {
+  for (const chunks of [[], ['one ', 'two']]) {
+    let [body, ends] = ['', 0]
+    const talk = http2Talker((stream) => {
+      stream.receiver = {
+        data: (chunk) => (body += chunk.toString()),
+        end: () => ends++,
+        closed: never,
+      }
+    })
+    await talk.say(
+      HELLO,
+      frame(h2.HEADERS, h2.END_HEADERS, 1, put()),
+      ...chunks.map((chunk) => frame(h2.DATA, 0, 1, Buffer.from(chunk))),
+      frame(h2.DATA, h2.END_STREAM, 1),
+    )
+    assert.deepEqual([body, ends], ['', 0])
+    talk.streams[0]?.accept(100)
+    assert.deepEqual([body, ends], [chunks.join(''), 1])
+  }
+})
+
+test('a request that is refused may be asked again elsewhere', async () => {
+  const talk = http2Talker((stream) => stream.refuse())
+  await talk.say(HELLO, request(1))
+  assert.deepEqual(resets(framesOf(talk.socket.bytes)), { 1: REFUSED_STREAM })
+})
+
 test('a body that is not wanted is dropped, and broken off when it has no end', async () => {
   const talk = http2Talker((stream) => stream.respond(HEAD, 'no', false))
   await talk.say(HELLO, frame(h2.HEADERS, h2.END_HEADERS, 1, put()))
