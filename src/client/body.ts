@@ -11,13 +11,15 @@ import { onAbort } from './scope.ts'
  * The bytes of an answer's body.
  *
  * @param limit bytes
- * @throws AnswerError beyond the limit; ConnectionError when it was cut; the signal's reason
+ * @param isCut what is beyond the limit is left out, instead of an error
+ * @throws AnswerError beyond the limit; ConnectionError when the body did not come whole; the signal's reason
  */
 export function readBody(
   answer: HttpAnswer,
   address: Address,
   limit: number,
   signal: AbortSignal,
+  isCut = false,
 ): Promise<Buffer> {
   const { body } = answer
   return new Promise<Buffer>((resolve, reject) => {
@@ -32,7 +34,8 @@ export function readBody(
       chunks.push(chunk)
       size += chunk.length
       if (size <= limit) return
-      reject(new AnswerError(address.url, `the answer has more than ${limit} bytes`))
+      if (isCut) resolve(Buffer.concat(chunks).subarray(0, limit))
+      else reject(new AnswerError(address.url, `the answer has more than ${limit} bytes`))
       body.destroy()
     })
     body.on('error', cut)

@@ -187,7 +187,7 @@ async function refuse(
     const where = to === undefined ? '' : ` to ${to.slice(0, 256)}`
     throw new AnswerError(url, `the answer is a redirection${where} (${status})`, { status })
   }
-  const body = await readBody(answer, address, MAX_ERROR, signal)
+  const body = await readBody(answer, address, MAX_ERROR, signal, true)
   throw errorOfAnswer(url, status, body.toString(), header(answer, 'retry-after'))
 }
 

@@ -1,27 +1,24 @@
-/** TLS connections to a server, and what they need: CAs and the client's certificate. Loaded with the first call. */
+/** TLS connections to the servers. Loaded with the first call. */
 
-import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import { connect, type SecureContext, type TLSSocket } from 'node:tls'
 
-import { certificateOf } from '../crypto/certificate.ts'
-import { ApiKey } from '../crypto/identity.ts'
 import { within } from '../deadline.ts'
-import { KesClientError } from './errors.ts'
+import { Contexts, type Trust } from './contexts.ts'
+import { ConnectionError } from './errors.ts'
 import { connectionError } from './failures.ts'
-import type { Address, CertificateAndKey, Pem, Settings } from './options.ts'
-
-/** The certificate of an API key is valid for 90 days; long before that it is made anew. */
-const CERTIFICATE_USE = 30 * 24 * 3_600_000
+import type { Address, Settings } from './options.ts'
 
 /** Makes connections of one client, to any of its servers. */
 export class Connector {
-  readonly #settings: Settings
-  #context: Promise<SecureContext> | undefined
-  #contextUntil = Infinity
+  readonly #insecure: boolean
+  readonly #contexts: Contexts
+  /** Who has signed which server's certificate, as far as it is known. */
+  readonly #trust = new Map<string, Trust>()
 
   constructor(settings: Settings) {
-    this.#settings = settings
+    this.#insecure = settings.insecure
+    this.#contexts = new Contexts(settings)
   }
 
   /**
@@ -35,18 +32,38 @@ export class Connector {
     protocols: readonly string[],
     signal: AbortSignal,
   ): Promise<TLSSocket> {
-    const secureContext = await this.#secureContext()
+    const attempt = async (trust: Trust) =>
+      this.#dial(address, protocols, await this.#contexts.get(trust), signal)
+    const { url } = address
+    try {
+      return await attempt(this.#trust.get(url) ?? 'given')
+    } catch (error) {
+      const isUntrusted = error instanceof ConnectionError && error.reason === 'untrusted'
+      if (!isUntrusted || this.#trust.has(url) || !this.#contexts.hasOther) throw error
+      // Node knows the public CAs; the operating system may know the company's, too, and Go's clients ask it. It is
+      // asked second, since its list takes long to read.
+      const socket = await attempt('system').catch(() => undefined)
+      if (socket === undefined) throw error
+      this.#trust.set(url, 'system')
+      return socket
+    }
+  }
+
+  async #dial(
+    address: Address,
+    protocols: readonly string[],
+    secureContext: SecureContext,
+    signal: AbortSignal,
+  ): Promise<TLSSocket> {
     signal.throwIfAborted()
-    const { insecure } = this.#settings
     const socket = connect({
       host: address.host,
       port: address.port,
       // RFC 6066 knows no addresses as server names.
       servername: isIP(address.host) === 0 ? address.host : '',
       secureContext,
-      rejectUnauthorized: !insecure,
+      rejectUnauthorized: !this.#insecure,
       ALPNProtocols: [...protocols],
-      minVersion: 'TLSv1.2',
     })
     socket.setNoDelay(true)
     // HTTP/1.1 has no ping of its own.
@@ -71,54 +88,4 @@ export class Connector {
       throw error
     }
   }
-
-  /** Parsing PEM takes longer than a handshake: once for all connections. */
-  #secureContext(): Promise<SecureContext> {
-    if (this.#context === undefined || Date.now() > this.#contextUntil) {
-      this.#contextUntil = Date.now() + CERTIFICATE_USE
-      const context = this.#newContext()
-      this.#context = context
-      context.catch(() => (this.#context = undefined))
-    }
-    return this.#context
-  }
-
-  async #newContext(): Promise<SecureContext> {
-    const { ca } = this.#settings
-    const pair = await this.#certificate()
-    try {
-      return createSecureContext({
-        ...(ca !== undefined && { ca: list(ca).flatMap(certificatesOf) }),
-        ...(pair !== undefined && { cert: buffer(pair.cert), key: buffer(pair.key) }),
-        ...(pair?.passphrase !== undefined && { passphrase: pair.passphrase }),
-      })
-    } catch (cause) {
-      const said = (cause as Error).message
-      throw new KesClientError('BAD_OPTIONS', '', `cert, key, passphrase or ca: ${said}`, { cause })
-    }
-  }
-
-  async #certificate(): Promise<CertificateAndKey | undefined> {
-    const { credentials } = this.#settings
-    if (!(credentials instanceof ApiKey)) return credentials
-    const { certificate, privateKey } = await certificateOf(credentials)
-    return { cert: certificate, key: privateKey, passphrase: undefined }
-  }
-}
-
-function list(pems: Pem | readonly Pem[]): readonly Pem[] {
-  return typeof pems === 'string' || pems instanceof Uint8Array ? [pems] : pems
-}
-
-/** Node passes over what is no certificate, and then trusts nobody without saying why. @throws Error */
-function certificatesOf(pem: Pem): string[] {
-  const blocks = buffer(pem).toString().match(CERTIFICATE) ?? []
-  if (blocks.length === 0) throw new Error('ca has no PEM certificate')
-  return blocks.map((block) => new X509Certificate(block).toString())
-}
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
-
-function buffer(pem: Pem): Buffer | string {
-  return typeof pem === 'string' ? pem : Buffer.from(pem)
 }

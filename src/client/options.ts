@@ -20,7 +20,7 @@ export interface KesClientOptions {
   readonly key?: Pem | undefined
   /** … and that key's password, if it is encrypted. */
   readonly passphrase?: string | undefined
-  /** PEM of the CAs that sign the servers' certificates, instead of those that Node trusts. */
+  /** PEM of the CAs that sign the servers' certificates; by default those that Node or the operating system trusts. */
   readonly ca?: Pem | readonly Pem[] | undefined
   /** Does not verify the server's certificate: whoever stands between reads every key. For trying out only. */
   readonly insecure?: boolean | undefined

@@ -1,5 +1,7 @@
 /** How long a piece of work lives: until its parent ends, its time is over, or somebody ends it. */
 
+import { setMaxListeners } from 'node:events'
+
 import { type Deadline, within } from '../deadline.ts'
 
 /** To be disposed of when the work is done; then it holds neither a timer nor a listener. */
@@ -16,6 +18,8 @@ export class Scope implements Deadline, Disposable {
   constructor(parent?: AbortSignal, onEnd = (): void => {}) {
     this.#parent = parent
     this.#onEnd = onEnd
+    // That many calls share a signal is no leak: each takes its listener away.
+    setMaxListeners(0, this.signal, ...(parent === undefined ? [] : [parent]))
     if (parent?.aborted) this.#follow()
     else parent?.addEventListener('abort', this.#follow, { once: true })
   }

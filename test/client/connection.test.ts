@@ -1,6 +1,8 @@
 /** One endpoint that does not behave: what the client makes of it. */
 
 import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
@@ -29,7 +31,7 @@ import {
   words,
 } from '../support/peers.ts'
 import { eventually } from '../support/process.ts'
-import { people, startServer } from '../support/server.ts'
+import { people, startServer, tempDir } from '../support/server.ts'
 
 /** Does not repeat anything, so that a test sees the first failure. */
 async function clientOf(
@@ -206,6 +208,50 @@ test('a slow answer is waited for as long as the server answers pings', async (t
   await expectFailure(client.version({ timeout: 300 }), 'timeout', /no answer within 300 ms/)
 })
 
+test('a CA that the operating system knows is trusted, unless others are given', async (t) => {
+  const ca = await certificate({ subject: 'ca', ca: true })
+  const signed = await certificate({ subject: 'kes', dns: ['localhost'], issuer: ca })
+  const tls = { cert: signed.cert, key: signed.key }
+  const peer = await http2Peer(t, (stream) => answer(stream, VERSION), { tls })
+  const system = process.env['SSL_CERT_FILE']
+  t.after(() => {
+    if (system === undefined) delete process.env['SSL_CERT_FILE']
+    else process.env['SSL_CERT_FILE'] = system
+  })
+  const file = join(tempDir(t), 'ca.pem')
+  for (const [content, trusted] of [
+    [ca.cert, true],
+    [(await certificate({ subject: 'other', ca: true })).cert, false],
+    ['no certificate', false],
+    ['-----BEGIN CERTIFICATE-----\ncut', false],
+    [undefined, false],
+  ] as const) {
+    process.env['SSL_CERT_FILE'] = file
+    rmSync(file, { force: true })
+    if (content !== undefined) writeFileSync(file, content)
+    const before = peer.connections()
+    const client = await clientOf(t, peer, { ca: undefined })
+    const outcome = await client.version().then(
+      () => true,
+      (error: ConnectionError) => error.reason !== 'untrusted',
+    )
+    assert.equal(outcome, trusted, String(content))
+    if (!trusted) continue
+    assert.equal(peer.connections() - before, 2)
+    peer.cut()
+    await eventually('it is cut', () => peer.open() === 0)
+    await client.version()
+    // Whom to trust is known now.
+    assert.equal(peer.connections() - before, 3)
+  }
+  writeFileSync(file, ca.cert)
+  const other = (await people()).server.cert
+  assert.equal(
+    (await failureOf((await clientOf(t, peer, { ca: other })).version())).reason,
+    'untrusted',
+  )
+})
+
 test('HTTP/2 where the server has it, HTTP/1.1 where not, or as told', async (t) => {
   const both = await http2Peer(
     t,
@@ -241,8 +287,13 @@ test('all calls share one HTTP/2 connection, and wait where the server takes no 
     { settings: { maxConcurrentStreams: 7 } },
   )
   const client = await clientOf(t, peer)
+  const warnings: Error[] = []
+  const warn = (warning: Error): void => void warnings.push(warning)
+  process.on('warning', warn)
+  t.after(() => process.off('warning', warn))
   const { signal } = new AbortController()
   await Promise.all(Array.from({ length: 300 }, () => client.version({ signal })))
+  assert.deepEqual(warnings, [])
   assert.equal(peer.connections(), 1)
   assert.equal(most, 7)
 })

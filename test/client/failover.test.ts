@@ -8,6 +8,7 @@ import {
   ConnectionError,
   KesClient,
   type KesClientOptions,
+  RefusedError,
   ServerError,
 } from '#src/client/index.js'
 import { bytes } from '../support/bytes.ts'
@@ -192,6 +193,16 @@ for (const status of [400, 403, 404, 409, 500, 501]) {
     assert.equal(peers.flatMap(({ asked }) => asked).length, 1)
   })
 }
+
+test('an error page of any size is an error by its status', async (t) => {
+  let count = 0
+  const page = `<html>${'x'.repeat(300_000)}</html>`
+  const peer = await http2Peer(t, (stream) => answer(stream, page, ++count < 3 ? 502 : 404))
+  const error = await thrownBy((await clientOf(t, [peer.url])).version())
+  assert.ok(error instanceof RefusedError && error.status === 404)
+  assert.equal(error.message.length, 1024)
+  assert.equal(count, 3)
+})
 
 test('503 that passes is not noticed, but with retries: 0', async (t) => {
   const peer = await counting(t, 503, (count) => count === 1)
