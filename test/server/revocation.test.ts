@@ -250,8 +250,11 @@ for (const http of ['h1', 'h2'] as const) {
     store.gate = passed
     const running = kept?.ask('GET', PATH) ?? session?.ask('GET', PATH).then(({ status }) => status)
     await eventually('the request runs', () => store.calls.list === 1)
+    let hasGoaway = http === 'h1'
+    session?.http2.on('goaway', () => (hasGoaway = true))
     const other = await certificate({ subject: 'other-ca', ca: true })
     await server.reload({ ca: other.cert })
+    await eventually('the client is told to connect anew', () => hasGoaway)
     assert.equal(kept?.isClosed() ?? session?.http2.destroyed, false)
     open()
     assert.equal(await running, 200)

@@ -191,6 +191,25 @@ test('a CA file that is cut off is not taken for one with fewer CAs', async (t) 
   assert.equal(it.taken.length, 1)
 })
 
+test('files are not read before they rest', async (t) => {
+  const path = join(tempDir(t), 'file')
+  let looks = 0
+  let writes = 0
+  const takenAt: number[] = []
+  const watch = new FileWatch({
+    interval: INTERVAL,
+    paths: () => {
+      if (++looks <= 5) writeFileSync(path, 'x'.repeat(++writes))
+      return [path]
+    },
+    take: async () => void takenAt.push(looks),
+    complain: () => {},
+  })
+  t.after(() => watch.close())
+  await eventually('they are read', () => takenAt.length > 0)
+  assert.deepEqual([takenAt, writes], [[6], 5])
+})
+
 test('nothing is looked at after the close', async (t) => {
   const directory = tempDir(t)
   const path = join(directory, 'file')
