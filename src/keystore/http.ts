@@ -13,6 +13,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ClientTlsFiles } from '../fields.ts'
+import { member } from '../json.ts'
 import { VERSION } from '../version.ts'
 import { LostError, watchConnection } from './connection.ts'
 import { KeyStoreError } from './keystore.ts'
@@ -93,6 +94,12 @@ export class HttpAnswer {
     }
   }
 
+  /** What the service says in this field of its JSON, or in plain text. */
+  reason(field: string): string {
+    const said = this.isJson ? member(this.json(), field) : this.body.toString()
+    return typeof said === 'string' ? said : ''
+  }
+
   /**
    * The error that this answer is: 401 and 403 deny; 408, 429, 502, 503 and 504 are no answer; the rest failed.
    *
@@ -153,6 +160,7 @@ export class HttpClient {
       const isLast = attempt === TRIES
       try {
         const answer = await this.#tryEndpoints(request, wasRepeated)
+        if (isWebPage(answer)) throw answer.error('a web page; is the endpoint right?', '')
         if (isLast || !isRepeatable || !this.#isTransient(answer)) return answer
         wasRepeated = true
       } catch (error) {
@@ -283,6 +291,11 @@ export class HttpClient {
 /** 429, and 5xx except 501. */
 export function isTransientStatus({ status }: HttpAnswer): boolean {
   return status === 429 || (status >= 500 && status !== 501)
+}
+
+/** A sign-in page, or that of a proxy: whatever it is, the service has not said yes. */
+function isWebPage({ status, headers }: HttpAnswer): boolean {
+  return status < 300 && /^text\/html\b/i.test(headers['content-type'] ?? '')
 }
 
 function closedError(): KeyStoreError {

@@ -334,10 +334,18 @@ test('an answer that is too large is refused', async (t) => {
 
 test('an answer that is no JSON is not quoted', async (t) => {
   const there = await service(t, (_, response) => {
-    response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>secret</h1>')
+    response.writeHead(200, { 'content-type': 'text/plain' }).end('secret')
   })
   const answer = await client(t, there).request(GET)
-  assert.throws(() => answer.json(), failure('failed', /JSON, but text\/html; is the endpoint/))
+  assert.throws(() => answer.json(), failure('failed', /JSON, but text\/plain; is the endpoint/))
+})
+
+test('a web page is never a success', async (t) => {
+  const there = await service(t, (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<h1>secret</h1>')
+  })
+  const outcome = client(t, there).request(GET)
+  await assert.rejects(outcome, failure('failed', /: a web page; is the endpoint right\?.* 200$/))
 })
 
 test('redirects are followed as often as allowed, with method, headers and body', async (t) => {

@@ -69,7 +69,7 @@ class VaultStore implements KeyStore {
       body: this.#isVersioned ? { options: { cas: 0 }, data } : data,
       signal,
     })
-    if (isDone(answer)) return
+    if (answer.status === 200 || answer.status === 204) return
     // Who comes second is told 400 if policies let him update, else 403: only a look tells this from other reasons.
     if (answer.status === 400 || answer.status === 403) {
       const found = await this.#find(name, '', signal)
@@ -93,7 +93,7 @@ class VaultStore implements KeyStore {
   async delete(name: string, signal: AbortSignal): Promise<void> {
     const path = `/v1/${this.#metadata}/${encodeURIComponent(name)}`
     const answer = await this.#session.request({ method: 'DELETE', path, signal })
-    if (isDone(answer) || isAbsent(answer)) return
+    if (answer.status === 200 || answer.status === 204 || isAbsent(answer)) return
     throw refusal(answer, 'cannot delete a secret', this.#metadata, 'delete')
   }
 
@@ -140,11 +140,6 @@ class VaultStore implements KeyStore {
     const what = `the secret '${name}' has no text under its own name, so it is no key`
     throw new KeyStoreError('failed', `${answer.origin}: ${what}; is keystore.vault.version right?`)
   }
-}
-
-/** A web page with status 200 is none of Vault's answers. */
-function isDone({ status, isJson }: HttpAnswer): boolean {
-  return status === 204 || (status === 200 && isJson)
 }
 
 /** @param right the capability that is needed on what is below `path` */
