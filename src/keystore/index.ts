@@ -1,6 +1,7 @@
 /** The keystores that there are: one line each. Only their configs are loaded here; the rest is when one is opened. */
 
 import { aws } from './aws.ts'
+import { fortanix } from './fortanix.ts'
 import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
 import type { KeyStoreKind } from './keystore.ts'
@@ -9,4 +10,13 @@ import { postgres } from './postgres.ts'
 import { s3 } from './s3.ts'
 import { vault } from './vault.ts'
 
-export const KEY_STORES: readonly KeyStoreKind[] = [aws, fs, gcp, memory, postgres, s3, vault]
+export const KEY_STORES: readonly KeyStoreKind[] = [
+  aws,
+  fortanix,
+  fs,
+  gcp,
+  memory,
+  postgres,
+  s3,
+  vault,
+]
