@@ -4,6 +4,7 @@ import { aws } from './aws.ts'
 import { fortanix } from './fortanix.ts'
 import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
+import { gemalto } from './gemalto.ts'
 import type { KeyStoreKind } from './keystore.ts'
 import { memory } from './memory.ts'
 import { postgres } from './postgres.ts'
@@ -15,6 +16,7 @@ export const KEY_STORES: readonly KeyStoreKind[] = [
   fortanix,
   fs,
   gcp,
+  gemalto,
   memory,
   postgres,
   s3,
