@@ -1,6 +1,7 @@
 /** The keystores that there are: one line each. Only their configs are loaded here; the rest is when one is opened. */
 
 import { aws } from './aws.ts'
+import { entrust } from './entrust.ts'
 import { fortanix } from './fortanix.ts'
 import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
@@ -13,6 +14,7 @@ import { vault } from './vault.ts'
 
 export const KEY_STORES: readonly KeyStoreKind[] = [
   aws,
+  entrust,
   fortanix,
   fs,
   gcp,
