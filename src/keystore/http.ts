@@ -49,6 +49,8 @@ export interface HttpRequest {
    * caller must expect to meet its own first try (`HttpAnswer.wasRepeated`).
    */
   readonly isRepeatable?: boolean
+  /** The same was sent before, perhaps with another token, and may have reached the service; default false. */
+  readonly wasRepeated?: boolean
   /** Bytes of the answer's body; default 2 MiB. */
   readonly maxAnswer?: number
   readonly signal: AbortSignal
@@ -153,7 +155,7 @@ export class HttpClient {
    */
   async request(request: HttpRequest): Promise<HttpAnswer> {
     const { signal, isRepeatable = request.method !== 'POST' } = request
-    let wasRepeated = false
+    let { wasRepeated = false } = request
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted()
       if (this.#closed.signal.aborted) throw closedError()
@@ -182,6 +184,8 @@ export class HttpClient {
   }
 
   async #pause(attempt: number, signal: AbortSignal): Promise<void> {
+    // Nobody would end the wait: what has ended ends the next try.
+    if (signal.aborted || this.#closed.signal.aborted) return
     const limit = 300 * 3 ** (attempt - 1)
     const ended = new AbortController()
     const end = (): void => ended.abort()

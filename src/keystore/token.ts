@@ -4,7 +4,7 @@
  */
 
 import { type Deadline, within } from '../deadline.ts'
-import type { HttpAnswer } from './http.ts'
+import type { HttpAnswer, HttpRequest } from './http.ts'
 
 export interface Token {
   readonly text: string
@@ -123,12 +123,12 @@ export class TokenKeeper<T extends Token> {
 /** For services that answer 401 to a bad token and to nothing else: one more try with a new token. */
 export async function withToken<T extends Token>(
   keeper: TokenKeeper<T>,
-  deadline: Deadline,
-  send: (token: string) => Promise<HttpAnswer>,
+  request: HttpRequest,
+  send: (request: HttpRequest, token: string) => Promise<HttpAnswer>,
 ): Promise<HttpAnswer> {
   const { token } = keeper
-  const answer = await send(token.text)
+  const answer = await send(request, token.text)
   if (answer.status !== 401) return answer
-  await keeper.replace(token, deadline)
-  return send(keeper.token.text)
+  await keeper.replace(token, request)
+  return send({ ...request, wasRepeated: answer.wasRepeated }, keeper.token.text)
 }

@@ -107,6 +107,18 @@ test('a missing right is a denial that says what could not be done', async (t) =
   assert.equal(fake.logins, 1)
 })
 
+test('a restart that breaks connections and forgets tokens costs one login, and no request', async (t) => {
+  const { fake, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  fake.revoke()
+  fake.service.fail('reset', { times: 1 })
+  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
+  fake.revoke()
+  fake.service.fail('error', { times: 1 })
+  await store.create('other', bytes('value'), SIGNAL)
+  assert.equal(fake.logins, 3)
+})
+
 test('a token that was revoked early is replaced by one login for all, and nobody notices', async (t) => {
   const { fake, store } = await opened(t)
   await store.create('my-key', bytes('value'), SIGNAL)

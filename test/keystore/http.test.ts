@@ -120,6 +120,12 @@ test('a request is tried three times while the service has trouble', async (t) =
   assert.deepEqual([answer.status, answer.wasRepeated, statuses.length], [200, true, 0])
 })
 
+test('a request that may have been sent before is known as such', async (t) => {
+  const there = await service(t, (_, response) => response.end())
+  const answer = await client(t, there).request({ ...GET, wasRepeated: true })
+  assert.equal(answer.wasRepeated, true)
+})
+
 test('after three tries the trouble is the answer', async (t) => {
   let count = 0
   const there = await service(t, (_, response) => {

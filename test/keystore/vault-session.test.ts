@@ -168,6 +168,18 @@ test('a cluster without an active node is unreachable', async (t) => {
   await store.status(SIGNAL)
 })
 
+test('a restart that breaks connections and forgets tokens costs one login, and no request', async (t) => {
+  const { vault, store } = await opened(t)
+  await store.create('my-key', bytes('value'), SIGNAL)
+  vault.revoke()
+  vault.service.fail('reset', { times: 1 })
+  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
+  vault.revoke()
+  vault.service.fail('error', { times: 1 })
+  await store.create('other', bytes('value'), SIGNAL)
+  assert.equal(vault.logins, 3)
+})
+
 test('a token that was revoked early is replaced by one login for all, and nobody notices', async (t) => {
   const { vault, store } = await opened(t)
   await store.create('my-key', bytes('value'), SIGNAL)

@@ -5,7 +5,7 @@ import { decodeBase64, Fields, JsonError } from '../../json.ts'
 import { type Listing, type Page, pageOf } from '../../names.ts'
 import { parseRfc3339 } from '../../time.ts'
 import type { EntrustConfig } from '../entrust.ts'
-import { type HttpAnswer, HttpClient } from '../http.ts'
+import { type HttpAnswer, HttpClient, type HttpRequest } from '../http.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import { type Token, TokenKeeper, withToken } from '../token.ts'
 
@@ -155,16 +155,19 @@ class EntrustStore implements KeyStore {
   }
 
   #ask(operation: string, body: object, signal: AbortSignal): Promise<HttpAnswer> {
-    return withToken(this.#tokens, { signal }, (token) =>
+    const request: HttpRequest = {
+      method: 'POST',
+      path: pathOf(operation),
+      body: { box_id: this.#box, ...body },
+      isRepeatable: true,
+      maxAnswer: MAX_LISTING,
+      signal,
+    }
+    // The Go server says of the login only that it is JSON.
+    return withToken(this.#tokens, request, (asked, token) =>
       this.#http.request({
-        method: 'POST',
-        path: pathOf(operation),
-        // The Go server says of the login only that it is JSON.
+        ...asked,
         headers: { 'x-vault-auth': token, 'content-type': undefined },
-        body: { box_id: this.#box, ...body },
-        isRepeatable: true,
-        maxAnswer: MAX_LISTING,
-        signal,
       }),
     )
   }

@@ -144,8 +144,8 @@ class GemaltoStore implements KeyStore {
   }
 
   #ask(request: HttpRequest): Promise<HttpAnswer> {
-    return withToken(this.#tokens, request, (token) =>
-      this.#http.request({ ...request, headers: { authorization: `Bearer ${token}` } }),
+    return withToken(this.#tokens, request, (asked, token) =>
+      this.#http.request({ ...asked, headers: { authorization: `Bearer ${token}` } }),
     )
   }
 }

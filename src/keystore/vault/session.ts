@@ -49,12 +49,12 @@ export class VaultSession {
   async request(request: SessionRequest): Promise<HttpAnswer> {
     const { token } = this.#keeper
     const answer = await this.#send(request, token)
-    // A repeated request may be refused for what its first try did: the caller has to look.
-    if (answer.status !== 403 || answer.wasRepeated) return answer
+    if (answer.status !== 403) return answer
     const isGood = async (limit: AbortSignal): Promise<boolean> =>
       performance.now() < this.#futileUntil || (await this.#isGood(token, limit))
     if (!(await this.#keeper.replace(token, request, isGood))) return answer
-    const second = await this.#send(request, this.#keeper.token)
+    const { wasRepeated } = answer
+    const second = await this.#send({ ...request, wasRepeated }, this.#keeper.token)
     if (second.status === 403) this.#futileUntil = performance.now() + FUTILE
     return second
   }
