@@ -125,6 +125,17 @@ export function keyStoreOutages(name: string, start: (t: TestContext) => Promise
     }
   })
 
+  outage('whatever answer is lost, what was asked for is done once', async (scene) => {
+    const { service, store } = scene
+    service.taken()
+    await isWell(store)
+    const requests = service.taken().length
+    for (let skip = 0; skip < requests; skip++) {
+      service.fail('lost', { times: 1, skip })
+      await isWell(store)
+    }
+  })
+
   outage('a web page instead of an answer is a failure, never a missing key', async (scene) => {
     const { service, store } = scene
     service.fail('type')

@@ -58,6 +58,7 @@ export class FakeService {
   readonly #mismatches: string[] = []
   #fault: Fault | undefined
   #times = 0
+  #skip = 0
   #only = /./
 
   private constructor(port: number, ca: string, handle: (request: FakeRequest) => FakeAnswer) {
@@ -99,13 +100,18 @@ export class FakeService {
     return service
   }
 
-  /** The next requests whose method and path match `only` fail so. */
+  /** The next requests whose method and path match `only` fail so, after the first `skip` of them. */
   fail(
     fault: Fault,
-    { times = Infinity, only = /./ }: { times?: number; only?: RegExp } = {},
+    {
+      times = Infinity,
+      skip = 0,
+      only = /./,
+    }: { times?: number; skip?: number; only?: RegExp } = {},
   ): void {
     this.#fault = fault
     this.#times = times
+    this.#skip = skip
     this.#only = only
   }
 
@@ -144,6 +150,10 @@ export class FakeService {
 
   #nextFault({ method, path }: FakeRequest): Fault | undefined {
     if (this.#times === 0 || !this.#only.test(`${method} ${path}`)) return undefined
+    if (this.#skip > 0) {
+      this.#skip--
+      return undefined
+    }
     this.#times--
     return this.#fault
   }
