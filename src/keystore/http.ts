@@ -27,11 +27,13 @@ const MAX_ANSWER = 2 * 1024 * 1024
 const MAX_QUOTE = 300
 
 export interface HttpOptions {
-  /** Base URLs of one service, without a final slash; the next one is tried where one cannot be connected to. */
+  /** Base URLs of one service, without a final slash; the next one is tried where one fails. */
   readonly endpoints: readonly [string, ...string[]]
   readonly tls: ClientTlsFiles
   /** Redirects to follow per request: 301, 302, 307 and 308, with the same method, headers and body. Default 0. */
   readonly redirects?: number
+  /** Milliseconds that one endpoint may take to answer; default: as long as the request's signal lets. */
+  readonly answerLimit?: number
   /** Whether the same request may have another answer a moment later. Default: 429, and 5xx except 501. */
   readonly isTransient?: (answer: HttpAnswer) => boolean
 }
@@ -131,6 +133,7 @@ export class HttpClient {
   readonly #endpoints: readonly [string, ...string[]]
   readonly #redirects: number
   readonly #isTransient: (answer: HttpAnswer) => boolean
+  readonly #answerLimit: number | undefined
   readonly #http: HttpAgent
   readonly #https: HttpsAgent
   readonly #closed = new AbortController()
@@ -138,8 +141,15 @@ export class HttpClient {
   #current = 0
 
   /** @throws KeyStoreError when a TLS file cannot be used */
-  constructor({ endpoints, tls, redirects = 0, isTransient = isTransientStatus }: HttpOptions) {
+  constructor({
+    endpoints,
+    tls,
+    redirects = 0,
+    answerLimit,
+    isTransient = isTransientStatus,
+  }: HttpOptions) {
     this.#endpoints = endpoints
+    this.#answerLimit = answerLimit
     this.#redirects = redirects
     this.#isTransient = isTransient
     const pool = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_LIMIT }
@@ -205,12 +215,16 @@ export class HttpClient {
   async #tryEndpoints(request: HttpRequest, wasRepeated: boolean): Promise<HttpAnswer> {
     for (let tried = 1; ; tried++) {
       const index = this.#current
+      // Requests fail side by side: only the first of them moves on.
+      const moveOn = (): void => {
+        if (this.#current === index) this.#current = (index + 1) % this.#endpoints.length
+      }
       try {
-        return await this.#follow(request, this.#endpoints[index] ?? '', wasRepeated)
+        const answer = await this.#follow(request, this.#endpoints[index] ?? '', wasRepeated)
+        if (this.#isTransient(answer)) moveOn()
+        return answer
       } catch (error) {
-        // Requests fail side by side: only the first of them moves on.
-        if (error instanceof LostError && this.#current === index)
-          this.#current = (index + 1) % this.#endpoints.length
+        moveOn()
         const isElsewhere = error instanceof LostError && !error.wasSent
         if (!isElsewhere || tried >= this.#endpoints.length) throw error
       }
@@ -252,7 +266,13 @@ export class HttpClient {
         this.#dropIdle()
         settle(() => reject(signal.reason as Error))
       }
+      const limit = this.#answerLimit
+      const timer =
+        limit === undefined
+          ? undefined
+          : setTimeout(() => outgoing.destroy(new Error(`no answer within ${limit} ms`)), limit)
       const settle = (outcome: () => void): void => {
+        clearTimeout(timer)
         signal.removeEventListener('abort', abort)
         connection.stop()
         outcome()

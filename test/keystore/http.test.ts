@@ -5,6 +5,7 @@ import {
   createServer as createHttpServer,
   type IncomingMessage,
   type RequestListener,
+  type ServerResponse,
 } from 'node:http'
 import { createServer } from 'node:https'
 import {
@@ -237,6 +238,33 @@ test('of several endpoints the first that can be connected to is used, and kept'
   there.server.close()
   for (const socket of there.sockets) socket.destroy()
   await assert.rejects(http.request(GET), failure('unreachable', /ECONNREFUSED/))
+})
+
+test('an endpoint that is silent, or has trouble, is left for the next one', async (t) => {
+  const good = await service(t, (_, response) => response.end())
+  for (const listener of [
+    () => {},
+    (_: unknown, response: ServerResponse) => void response.writeHead(503).end(),
+  ]) {
+    const bad = createHttpServer(listener)
+    const endpoints = [`http://localhost:${await listening(t, bad)}`, good.url] as const
+    const http = client(t, good, { endpoints, answerLimit: 200 })
+    assert.equal((await http.request(GET)).status, 200)
+    bad.closeAllConnections()
+    bad.close()
+    assert.equal((await http.request(POST)).status, 200)
+  }
+})
+
+test('an endpoint that cost a deadline is left for the next one', async (t) => {
+  const good = await service(t, (_, response) => response.end())
+  const silent = createHttpServer(() => {})
+  const url = `http://localhost:${await listening(t, silent)}`
+  t.after(() => silent.closeAllConnections())
+  const http = client(t, good, { endpoints: [url, good.url] })
+  const late = AbortSignal.timeout(100)
+  await assert.rejects(http.request({ ...GET, signal: late }), { name: 'TimeoutError' })
+  assert.equal((await http.request(GET)).status, 200)
 })
 
 test('a certificate of somebody else is a failure that names tls.ca', async (t) => {
