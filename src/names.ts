@@ -12,6 +12,11 @@ export function isName(name: string): boolean {
   return NAME.test(name)
 }
 
+/** Whether an entry of a keystore may be the server's: a key, or one of its own. Others share some stores. */
+export function isEntryName(name: string): boolean {
+  return /^[0-9A-Za-z_-]+$/.test(name)
+}
+
 /**
  * The name itself.
  *
@@ -60,6 +65,13 @@ export interface Page {
   readonly next?: string
 }
 
+/** The page of a store that was asked for one name more than `limit`, in order; entries of others are left out. */
+export function cutPage(names: readonly string[], limit: number): Page {
+  const ours = names.slice(0, limit).filter(isEntryName)
+  const next = names[limit]
+  return next === undefined ? { names: ours } : { names: ours, next }
+}
+
 /** Cuts a page out of all names, in any order. */
 export function pageOf(all: Iterable<string>, { prefix, from }: Listing, limit: number): Page {
   const names: string[] = []
@@ -69,6 +81,9 @@ export function pageOf(all: Iterable<string>, { prefix, from }: Listing, limit: 
   const next = names[limit]
   return next === undefined ? { names } : { names: names.slice(0, limit), next }
 }
+
+/** No name of an entry sorts before it. */
+export const FIRST_ENTRY_NAME = '-'
 
 /** The first text, by byte, behind all that begin with `prefix`; for '' behind all names. */
 export function behind(prefix: string): string {

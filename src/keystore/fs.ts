@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import * as v from 'valibot'
 
 import { KesError } from '../errors.ts'
-import { type Listing, type Page, pageOf } from '../names.ts'
+import { isEntryName, type Listing, type Page, pageOf } from '../names.ts'
 import { defineKeyStore, type KeyStore, KeyStoreError } from './keystore.ts'
 
 export const fs = defineKeyStore({
@@ -39,7 +39,6 @@ export const fs = defineKeyStore({
   },
 })
 
-const ENTRY = /^[0-9A-Za-z_-]+$/
 const DRAFT = '-tmp-'
 const DRAFT_MAX_AGE = 3_600_000
 
@@ -100,7 +99,7 @@ class DirectoryStore implements KeyStore {
       const entries = await readdir(this.#directory, { withFileTypes: true })
       const names: string[] = []
       for (const entry of entries) {
-        if (ENTRY.test(entry.name) && !entry.isDirectory() && !entry.name.startsWith(DRAFT)) {
+        if (isEntryName(entry.name) && !entry.isDirectory() && !entry.name.startsWith(DRAFT)) {
           names.push(entry.name)
         }
       }
@@ -120,7 +119,7 @@ class DirectoryStore implements KeyStore {
   }
 
   #file(name: string): string {
-    if (!ENTRY.test(name)) throw new Error('bug: a key name that is no file name')
+    if (!isEntryName(name)) throw new Error('bug: a key name that is no file name')
     return join(this.#directory, name)
   }
 

@@ -1,7 +1,7 @@
 /** The keystore's six methods as statements on a table. */
 
 import { KesError } from '../../errors.ts'
-import type { Listing, Page } from '../../names.ts'
+import { cutPage, type Listing, type Page } from '../../names.ts'
 import type { KeyStore } from '../keystore.ts'
 import type { PostgresSettings } from '../postgres.ts'
 import { Connections } from './connections.ts'
@@ -61,9 +61,10 @@ class PostgresStore implements KeyStore {
   async list(listing: Listing, limit: number, signal: AbortSignal): Promise<Page> {
     const statement = this.#table.list(limit + 1)
     const { rows } = await this.#connections.run(statement, Table.range(listing), signal)
-    const names = rows.flatMap(([name]) => (name === undefined ? [] : [decodeName(name)]))
-    const next = names[limit]
-    return next === undefined ? { names } : { names: names.slice(0, limit), next }
+    return cutPage(
+      rows.flatMap(([name]) => (name === undefined ? [] : [decodeName(name)])),
+      limit,
+    )
   }
 
   async close(): Promise<void> {

@@ -3,13 +3,11 @@
  * every engine; no LIKE, COLLATE, locks or catalogue.
  */
 
-import { behind, type Listing } from '../../names.ts'
+import { behind, FIRST_ENTRY_NAME, type Listing } from '../../names.ts'
 import { KeyStoreError } from '../keystore.ts'
 import type { Connections, Statement } from './connections.ts'
 import { isForbidden, isMadeTwice, isMissingTable, quoted } from './errors.ts'
 
-/** Names of keys, and of our own entries, sort behind this. */
-const FIRST_NAME = '-'
 /** Rows that say which steps have been made: none is a name, and all sort before the names. */
 const STEP_PREFIX = '!schema-'
 
@@ -47,7 +45,10 @@ export class Table {
 
   /** Values of `list`. */
   static range({ prefix, from }: Listing): [from: Buffer, to: Buffer] {
-    return [encodeName(from < FIRST_NAME ? FIRST_NAME : from), encodeName(behind(prefix))]
+    return [
+      encodeName(from < FIRST_ENTRY_NAME ? FIRST_ENTRY_NAME : from),
+      encodeName(behind(prefix)),
+    ]
   }
 
   /**

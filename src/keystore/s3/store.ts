@@ -7,7 +7,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3'
 
 import { KesError } from '../../errors.ts'
-import type { Listing, Page } from '../../names.ts'
+import { isEntryName, type Listing, type Page } from '../../names.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import type { S3Config } from '../s3.ts'
 import { callSdk, importAwsSdk, pause } from '../sdk.ts'
@@ -33,8 +33,6 @@ const MAX_CONNECTIONS = 64
 const MAX_VALUE = 1024 * 1024
 /** The most that S3 allows. */
 const PAGE_SIZE = 1000
-/** Objects with other names are not ours. */
-const ENTRY = /^[0-9A-Za-z_-]+$/
 /** Not the name of an entry. It stays: whoever starts next asks with it again. */
 const PROBE = '.kes-probe'
 const PROBE_TEXT =
@@ -170,7 +168,7 @@ class S3Store implements KeyStore {
       for (const { Key: key = '' } of page.Contents ?? []) {
         after = key
         const name = key.slice(folder.length)
-        if (ENTRY.test(name)) names.push(name)
+        if (isEntryName(name)) names.push(name)
       }
       const next = names[limit]
       if (next !== undefined) return { names: names.slice(0, limit), next }
