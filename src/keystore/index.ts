@@ -2,6 +2,7 @@
 
 import { aws } from './aws.ts'
 import { entrust } from './entrust.ts'
+import { etcd } from './etcd.ts'
 import { fortanix } from './fortanix.ts'
 import { fs } from './fs.ts'
 import { gcp } from './gcp.ts'
@@ -15,6 +16,7 @@ import { vault } from './vault.ts'
 export const KEY_STORES: readonly KeyStoreKind[] = [
   aws,
   entrust,
+  etcd,
   fortanix,
   fs,
   gcp,
