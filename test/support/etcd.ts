@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 
 import { certificate } from './certificates.ts'
-import { freePorts, Program } from './program.ts'
+import { ENDED_BY_ITS_MAKER, freePorts, Program } from './program.ts'
 import { type Owner, tempDir } from './server.ts'
 import type { StoreConfig } from './stores.ts'
 import { findTool } from './tools.ts'
@@ -33,17 +33,10 @@ interface Member {
 export class TestEtcd {
   readonly directory: string
   readonly members: readonly Member[]
-  readonly #owner: Owner
   readonly #scheme: 'http' | 'https'
   #folders = 0
 
-  private constructor(
-    t: Owner,
-    directory: string,
-    members: readonly Member[],
-    scheme: 'http' | 'https',
-  ) {
-    this.#owner = t
+  private constructor(directory: string, members: readonly Member[], scheme: 'http' | 'https') {
     this.directory = directory
     this.members = members
     this.#scheme = scheme
@@ -82,14 +75,15 @@ export class TestEtcd {
       const args = Object.entries(settings).map(([flag, value]) => `--${flag}=${value}`)
       return { name, port, args, program: undefined }
     })
-    const cluster = new TestEtcd(t, directory, members, scheme)
+    const cluster = new TestEtcd(directory, members, scheme)
+    for (const member of members) t.after(() => cluster.kill(member))
     await Promise.all(members.map((member) => cluster.start(member)))
     return cluster
   }
 
   /** Starts a member, maybe again; resolves when the cluster answers through it. */
   async start(member: Member): Promise<void> {
-    member.program = new Program(this.#owner, findTool('etcd') ?? '', member.args)
+    member.program = new Program(ENDED_BY_ITS_MAKER, findTool('etcd') ?? '', member.args)
     await member.program.ready(() => this.ask('kv/range', { key: 'eA==' }, { member }))
   }
 

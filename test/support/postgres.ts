@@ -9,7 +9,7 @@ import * as v from 'valibot'
 
 import { postgres, type PostgresSettings } from '#src/keystore/postgres.js'
 import type { Certificate } from './certificates.ts'
-import { freePorts, Program, type ProgramOptions } from './program.ts'
+import { ENDED_BY_ITS_MAKER, freePorts, Program, type ProgramOptions } from './program.ts'
 import { type Owner, tempDir } from './server.ts'
 import type { StoreConfig } from './stores.ts'
 import { findTool } from './tools.ts'
@@ -26,13 +26,11 @@ export interface TestPostgresOptions {
 export class TestPostgres {
   readonly port: number
   readonly directory: string
-  readonly #owner: Owner
   readonly #user: ProgramOptions
   #program: Program | undefined
   #tables = 0
 
-  private constructor(t: Owner, directory: string, port: number, user: ProgramOptions) {
-    this.#owner = t
+  private constructor(directory: string, port: number, user: ProgramOptions) {
     this.directory = directory
     this.port = port
     this.#user = user
@@ -71,7 +69,8 @@ export class TestPostgres {
       write('data/pg_hba.conf', HBA)
     }
     const [port = 0] = await freePorts(1)
-    const server = new TestPostgres(t, directory, port, user)
+    const server = new TestPostgres(directory, port, user)
+    t.after(() => server.kill())
     await server.start()
     await server.sql(`CREATE ROLE kes LOGIN PASSWORD '${PASSWORD}'`)
     await server.sql('CREATE DATABASE kes OWNER kes')
@@ -81,7 +80,7 @@ export class TestPostgres {
   /** Starts it again, on the same port with the same data; resolves when it answers. */
   async start(): Promise<void> {
     this.#program = new Program(
-      this.#owner,
+      ENDED_BY_ITS_MAKER,
       tool('postgres'),
       [
         `--data_directory=${join(this.directory, 'data')}`,

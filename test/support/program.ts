@@ -108,6 +108,12 @@ function below(pid: number): number[] {
   return children.flatMap((child) => [child, ...below(child)])
 }
 
+/**
+ * For servers that a test may start again: `after` of node:test means the test that runs when it is called, so what
+ * outlives it is ended by who made it.
+ */
+export const ENDED_BY_ITS_MAKER: Owner = { after: () => {} }
+
 /** Ports that nobody listens on just now. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(

@@ -3,9 +3,9 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 
-import { freePorts, Program } from './program.ts'
+import { ENDED_BY_ITS_MAKER, freePorts, Program } from './program.ts'
 import { type Owner, tempDir } from './server.ts'
 import type { StoreConfig } from './stores.ts'
 import { findTool } from './tools.ts'
@@ -22,12 +22,13 @@ const USERS: Readonly<Record<string, readonly string[]>> = {
 
 export class Weed {
   readonly port: number
-  readonly #program: Program
+  readonly #args: readonly string[]
+  #program: Program | undefined
   #folders = 0
 
-  private constructor(port: number, program: Program) {
+  private constructor(port: number, args: readonly string[]) {
     this.port = port
-    this.#program = program
+    this.#args = args
   }
 
   static async start(t: Owner): Promise<Weed> {
@@ -42,8 +43,7 @@ export class Weed {
     const flags = ['s3.port', 's3.port.grpc', 'master.port', 'master.port.grpc', 'volume.port']
     flags.push('volume.port.grpc', 'filer.port', 'filer.port.grpc')
     const ports = await freePorts(flags.length)
-    const [port = 0] = ports
-    const program = new Program(t, findTool('weed') ?? '', [
+    const weed = new Weed(ports[0] ?? 0, [
       'server',
       '-ip=127.0.0.1',
       '-ip.bind=127.0.0.1',
@@ -58,18 +58,28 @@ export class Weed {
       '-master.volumeSizeLimitMB=64',
       '-volume.max=5',
     ])
-    const weed = new Weed(port, program)
-    await program.ready(() => weed.makeBucket(BUCKET))
+    t.after(() => weed.kill())
+    await weed.start()
     return weed
   }
 
-  async makeBucket(bucket: string): Promise<void> {
+  /** Starts it, maybe again, with the same data and port; resolves when it takes objects. */
+  async start(): Promise<void> {
+    const program = new Program(ENDED_BY_ITS_MAKER, findTool('weed') ?? '', this.#args)
+    this.#program = program
     const client = this.client()
     try {
-      await client.send(new CreateBucketCommand({ Bucket: bucket }))
+      await program.ready(async () => {
+        await client.send(new CreateBucketCommand({ Bucket: BUCKET })).catch(isThere)
+        await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'started', Body: 'x' }))
+      })
     } finally {
       client.destroy()
     }
+  }
+
+  async kill(): Promise<void> {
+    await this.#program?.kill()
   }
 
   client(): S3Client {
@@ -97,6 +107,10 @@ export class Weed {
   }
 
   signal(name: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#program.signal(name)
+    this.#program?.signal(name)
   }
+}
+
+function isThere(error: Error): void {
+  if (!error.name.startsWith('BucketAlready')) throw error
 }
