@@ -9,7 +9,7 @@ import { type ConfigFile, schema } from './schema.ts'
 import { dotted, type Path, type Tree, type YamlFile } from './yaml.ts'
 
 /** Keystores of the Go server that are not in this release. */
-const OTHER_KEY_STORES = new Set(['azure'])
+const OTHER_KEY_STORES = new Set([])
 const THERE_ARE = `there are: ${KEY_STORES.map(({ name }) => name).join(', ')}`
 /** What the Go server's samples have, older ones, too, and it does not look at. */
 const IGNORED = new Set([

@@ -1,6 +1,7 @@
 /** The keystores that there are: one line each. Only their configs are loaded here; the rest is when one is opened. */
 
 import { aws } from './aws.ts'
+import { azure } from './azure.ts'
 import { entrust } from './entrust.ts'
 import { etcd } from './etcd.ts'
 import { fortanix } from './fortanix.ts'
@@ -15,6 +16,7 @@ import { vault } from './vault.ts'
 
 export const KEY_STORES: readonly KeyStoreKind[] = [
   aws,
+  azure,
   entrust,
   etcd,
   fortanix,

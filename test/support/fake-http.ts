@@ -97,7 +97,7 @@ export class FakeHttp {
     this.requests.push(request)
     const fault = this.faults.shift() ?? this.fault
     if (fault === 'hang') return
-    if (fault === 'reset') return void incoming.socket.resetAndDestroy()
+    if (fault === 'reset') return void incoming.socket.destroy()
     let answer = typeof fault === 'object' ? fault : undefined
     try {
       answer ??= await this.#handle(request)
@@ -105,7 +105,7 @@ export class FakeHttp {
       this.#complaints.push(error)
       answer = { status: 400, body: { message: String(error) } }
     }
-    if (fault === 'lost') return void incoming.socket.resetAndDestroy()
+    if (fault === 'lost') return void incoming.socket.destroy()
     const { status, headers = {}, body } = answer
     const isText = typeof body === 'string' || body === undefined
     response.writeHead(status, {
