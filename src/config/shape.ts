@@ -8,8 +8,6 @@ import { nearest } from './nearest.ts'
 import { type ConfigFile, schema } from './schema.ts'
 import { dotted, type Path, type Tree, type YamlFile } from './yaml.ts'
 
-/** Keystores of the Go server that are not in this release. */
-const OTHER_KEY_STORES = new Set([])
 const THERE_ARE = `there are: ${KEY_STORES.map(({ name }) => name).join(', ')}`
 /** What the Go server's samples have, older ones, too, and it does not look at. */
 const IGNORED = new Set([
@@ -110,8 +108,6 @@ export class ShapeReader {
   }
 
   #unknownKeyStore(path: Path, name: string): void {
-    if (OTHER_KEY_STORES.has(name))
-      return this.#error(path, `this keystore is not available in this release; ${THERE_ARE}`)
     const guess = nearestKeyStore(name, KEY_STORES)
     const hint = guess === undefined ? THERE_ARE : `did you mean keystore.${guess}?`
     this.#error(path, `unknown keystore; ${hint}`)

@@ -492,14 +492,6 @@ test('a misspelt word of a keystore one level deeper is recognised', () => {
   )
 })
 
-for (const name of []) {
-  test(`${name} is not available, and the error lists what there is`, () => {
-    assert.deepEqual(errors(`${HEAD}keystore: { ${name}: { endpoint: x } }`), [
-      `kes.yml:3:13: keystore.${name}: this keystore is not available in this release; ${THERE_ARE}`,
-    ])
-  })
-}
-
 test('a keystore that nobody knows is an error, also at a lenient start', () => {
   for (const lenient of [false, true]) {
     const [found] = errors(`${HEAD}keystore: { floppy: {} }`, { lenient })
