@@ -13,6 +13,7 @@ import { vectors } from '../support/vectors.ts'
 import { keyStoreContract } from './contract.ts'
 import { FakeEntrust, PASSWORD } from './fakes/entrust.ts'
 import { keyStoreOutages } from './outages.ts'
+import { keyStoreTokens } from './tokens.ts'
 
 keyStoreContract('entrust', async (t) => (await opened(t)).store, {
   shared: async (t) => (await FakeEntrust.start(t)).config(),
@@ -22,6 +23,8 @@ keyStoreOutages('entrust', async (t) => {
   const fake = await FakeEntrust.start(t)
   return { service: fake.service, at: (endpoint) => fake.config({ endpoint }) }
 })
+
+keyStoreTokens('entrust', (t) => FakeEntrust.start(t))
 
 async function opened(t: TestContext): Promise<{ fake: FakeEntrust; store: KeyStore }> {
   const fake = await FakeEntrust.start(t)
@@ -105,26 +108,6 @@ test('a missing right is a denial that says what could not be done', async (t) =
   await assert.rejects(store.delete('my-key', SIGNAL), denied(/may the user delete/))
   await assert.rejects(store.list(LIST, 9, SIGNAL), denied(/may the user list/))
   assert.equal(fake.logins, 1)
-})
-
-test('a restart that breaks connections and forgets tokens costs one login, and no request', async (t) => {
-  const { fake, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  fake.revoke()
-  fake.service.fail('reset', { times: 1 })
-  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
-  fake.revoke()
-  fake.service.fail('error', { times: 1 })
-  await store.create('other', bytes('value'), SIGNAL)
-  assert.equal(fake.logins, 3)
-})
-
-test('a token that was revoked early is replaced by one login for all, and nobody notices', async (t) => {
-  const { fake, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  fake.revoke()
-  await Promise.all(Array.from({ length: 20 }, () => store.get('my-key', SIGNAL)))
-  assert.equal(fake.logins, 2)
 })
 
 test('tokens are renewed before they end; where that fails, by a login, again and again', async (t) => {

@@ -13,6 +13,7 @@ import { vectors } from '../support/vectors.ts'
 import { keyStoreContract } from './contract.ts'
 import { FakeGemalto, REFRESH_TOKEN } from './fakes/gemalto.ts'
 import { keyStoreOutages } from './outages.ts'
+import { keyStoreTokens } from './tokens.ts'
 
 keyStoreContract('gemalto', async (t) => (await opened(t)).store, {
   deleteTells: false,
@@ -23,6 +24,8 @@ keyStoreOutages('gemalto', async (t) => {
   const fake = await FakeGemalto.start(t)
   return { service: fake.service, at: (endpoint) => fake.config({ endpoint }) }
 })
+
+keyStoreTokens('gemalto', (t) => FakeGemalto.start(t))
 
 async function opened(
   t: TestContext,
@@ -106,26 +109,6 @@ test('what is not allowed is a denial', async (t) => {
   await assert.rejects(store.delete('my-key', SIGNAL), denied('delete'))
   await assert.rejects(store.list(LIST, 9, SIGNAL), denied('list'))
   assert.equal(fake.logins, 1)
-})
-
-test('a restart that breaks connections and forgets tokens costs one login, and no request', async (t) => {
-  const { fake, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  fake.revoke()
-  fake.service.fail('reset', { times: 1 })
-  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
-  fake.revoke()
-  fake.service.fail('error', { times: 1 })
-  await store.create('other', bytes('value'), SIGNAL)
-  assert.equal(fake.logins, 3)
-})
-
-test('a token that was revoked early is replaced by one login for all, and nobody notices', async (t) => {
-  const { fake, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  fake.revoke()
-  await Promise.all(Array.from({ length: 20 }, () => store.get('my-key', SIGNAL)))
-  assert.equal(fake.logins, 2)
 })
 
 test('tokens are replaced before they end', async (t) => {

@@ -13,6 +13,9 @@ import { entry } from '../support/keys.ts'
 import { tempDir } from '../support/server.ts'
 import { openStore } from '../support/stores.ts'
 import { type FakeVaultOptions, FakeVault, SECRET_ID } from './fakes/vault.ts'
+import { keyStoreTokens } from './tokens.ts'
+
+keyStoreTokens('vault', (t) => FakeVault.start(t))
 
 async function opened(
   t: TestContext,
@@ -165,36 +168,6 @@ test('a cluster without an active node is unreachable', async (t) => {
   vault.hasActiveNode = false
   await assert.rejects(store.status(SIGNAL), failure('unreachable', /no active node/))
   vault.hasActiveNode = true
-  await store.status(SIGNAL)
-})
-
-test('a restart that breaks connections and forgets tokens costs one login, and no request', async (t) => {
-  const { vault, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  vault.revoke()
-  vault.service.fail('reset', { times: 1 })
-  assert.equal(Buffer.from(await store.get('my-key', SIGNAL)).toString(), 'value')
-  vault.revoke()
-  vault.service.fail('error', { times: 1 })
-  await store.create('other', bytes('value'), SIGNAL)
-  assert.equal(vault.logins, 3)
-})
-
-test('a token that was revoked early is replaced by one login for all, and nobody notices', async (t) => {
-  const { vault, store } = await opened(t)
-  await store.create('my-key', bytes('value'), SIGNAL)
-  for (let round = 1; round <= 3; round++) {
-    vault.revoke()
-    await Promise.all(Array.from({ length: 20 }, () => text(store, 'my-key')))
-    assert.equal(vault.logins, 1 + round)
-  }
-  vault.revoke()
-  await store.create('other', bytes('value'), SIGNAL)
-  vault.revoke()
-  await store.delete('other', SIGNAL)
-  vault.revoke()
-  await store.list(LIST, 9, SIGNAL)
-  vault.revoke()
   await store.status(SIGNAL)
 })
 
