@@ -14,6 +14,8 @@ const CODES = {
   NOT_IN_ENCLAVE: [400, 'not available in an enclave'],
   BAD_ASSIGNMENT: [400, 'this identity cannot have a policy'],
   NO_CERTIFICATE: [400, 'tls: client certificate is required'],
+  MANY_CERTIFICATES: [400, 'tls: received more than one client certificate'],
+  BAD_CERTIFICATE: [400, 'tls: client certificate is not accepted'],
   KEY_EXISTS: [400, 'key already exists'],
   DECRYPT: [400, 'decryption failed: ciphertext is not authentic'],
   NOT_ALLOWED: [403, 'not authorized: insufficient permissions'],

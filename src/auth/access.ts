@@ -23,8 +23,10 @@ export interface AccessRules {
   readonly policies: readonly Policy[]
   /** Identity → name of one of the policies. */
   readonly assignments: ReadonlyMap<Identity, string>
-  /** Identities that only forward others' requests: none of them may have a policy. */
+  /** Who may forward the certificates of others, and so is nobody else, and has no policy. */
   readonly proxies?: ReadonlySet<Identity>
+  /** May the admin come through a proxy? */
+  readonly proxiedAdmin?: boolean
   readonly createdAt: Timestamp
 }
 
@@ -39,17 +41,17 @@ export class Access {
   readonly createdAt: Timestamp
   readonly #proxies: ReadonlySet<Identity>
   readonly #policies: ReadonlyMap<string, Policy>
+  readonly #proxiedAdmin: boolean
   readonly #assigned: ReadonlyMap<Identity, Assignment>
   #changes = new AccessChanges()
 
   /** @param previous under an earlier configuration: what was changed there survives, unless this one speaks of it. */
-  constructor(
-    { admin, policies, assignments, proxies, createdAt }: AccessRules,
-    previous?: Access,
-  ) {
+  constructor(rules: AccessRules, previous?: Access) {
+    const { admin, policies, assignments, createdAt } = rules
     this.admin = admin
     this.createdAt = createdAt
-    this.#proxies = proxies ?? new Set()
+    this.#proxies = rules.proxies ?? new Set()
+    this.#proxiedAdmin = rules.proxiedAdmin ?? false
     this.#policies = new Map(policies.map((policy) => [policy.name, policy]))
     const assigned = new Map<Identity, Assignment>()
     for (const [identity, policy] of assignments) {
@@ -93,6 +95,23 @@ export class Access {
   policyOf(identity: Identity): Policy | undefined {
     const assignment = this.assignment(identity)
     return assignment && this.policy(assignment.policy)
+  }
+
+  isProxy(identity: Identity): boolean {
+    return this.#proxies.has(identity)
+  }
+
+  /**
+   * Returns when somebody whom a TLS proxy speaks for may come that way: not the admin, unless the config says so,
+   * and no proxy, whose certificate another one forwards.
+   *
+   * @throws KesError NOT_ALLOWED
+   */
+  checkForwarded(identity: Identity, path: string): void {
+    if (this.isProxy(identity)) this.#refuse(identity, path, () => 'a TLS proxy is no caller')
+    if (identity !== this.admin || this.#proxiedAdmin) return
+    const advice = 'connect directly, or set tls.proxy.admin: true'
+    this.#refuse(identity, path, () => `the admin may not come through a TLS proxy; ${advice}`)
   }
 
   /**
@@ -145,15 +164,12 @@ export class Access {
   /**
    * Gives an identity a policy, instead of the one that it has.
    *
-   * @throws KesError POLICY_NOT_FOUND; BAD_ASSIGNMENT for the admin's identity and a TLS proxy's;
+   * @throws KesError POLICY_NOT_FOUND; BAD_ASSIGNMENT for the admin's identity;
    *   NOT_ALLOWED for one's own identity
    */
   assign(identity: Identity, policy: string, by: Identity): void {
     if (identity === this.admin) {
       throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to admin' })
-    }
-    if (this.#proxies.has(identity)) {
-      throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to TLS proxy' })
     }
     if (identity === by) {
       const path = `/v1/policy/assign/${policy}`

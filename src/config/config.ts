@@ -28,6 +28,14 @@ export interface TlsConfig {
   readonly auth: boolean
   /** File or directory; '' for the operating system's CAs. */
   readonly ca: string
+  readonly proxy: {
+    /** None of them is the admin, or has a policy. */
+    readonly identities: readonly Identity[]
+    /** Name of the header with a client's certificate. */
+    readonly header: string
+    /** May the admin come through a proxy? */
+    readonly admin: boolean
+  }
 }
 
 /** All times in milliseconds. */

@@ -19,6 +19,8 @@ export class MeaningReader {
   readonly #file: YamlFile
   readonly #path: string
   readonly #overrides: Overrides
+  /** Identities that have a meaning already, and where. */
+  readonly #owners = new Map<Identity, { readonly what: string; readonly path: Path }>()
 
   /** @param path of the file, which others are named relative to */
   constructor(file: YamlFile, path: string, overrides: Overrides) {
@@ -34,6 +36,7 @@ export class MeaningReader {
       ({ settings }) => settings !== null,
     )
     const admin = this.#admin(file.admin.identity)
+    const policies = this.#policies(file.policy, file.dialect)
     const config: Omit<Config, 'keystore'> = {
       address: overrides.address === undefined ? file.address : this.#address(overrides.address),
       admin,
@@ -43,9 +46,10 @@ export class MeaningReader {
         password: file.tls.password,
         auth: overrides.auth ?? file.tls.auth,
         ca: this.#resolve(file.tls.ca),
+        proxy: this.#proxy(file.tls.proxy),
       },
       api: this.#api(file.api),
-      policies: this.#policies(file.policy, admin, file.dialect),
+      policies,
       generation: file.dialect,
       cache: file.cache.expiry,
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
@@ -80,6 +84,7 @@ export class MeaningReader {
         'identities have lower-case digits; like this, nobody is the admin',
       )
     }
+    if (identity !== undefined) this.#claim(identity, 'the admin', ['admin', 'identity'])
     return identity
   }
 
@@ -110,37 +115,48 @@ export class MeaningReader {
     return routes
   }
 
-  #policies(
-    file: ConfigFile['policy'],
-    admin: Identity | undefined,
-    dialect: Generation,
-  ): PolicyConfig[] {
-    const owners = new Map<string, { what: string; path: Path }>()
-    if (admin !== undefined) owners.set(admin, { what: 'the admin', path: ['admin', 'identity'] })
+  #policies(file: ConfigFile['policy'], dialect: Generation): PolicyConfig[] {
     return Object.entries(file).map(([name, policy]) => {
       const { allow, deny, identities } = policy ?? { allow: [], deny: [], identities: [] }
       const generation = policy?.dialect ?? undefined
       const language = generation ?? dialect
       this.#checkRules(name, 'allow', allow, language)
       this.#checkRules(name, 'deny', deny, language)
-      const members: Identity[] = []
-      for (const [index, text] of identities.entries()) {
-        const path = ['policy', name, 'identities', index]
-        const identity = this.#member(text, path)
-        if (identity === undefined) continue
-        const owner = owners.get(identity)
-        if (owner !== undefined) {
-          this.#error(
-            path,
-            `this identity is already ${owner.what} (line ${this.#file.where(owner.path)})`,
-          )
-          continue
-        }
-        owners.set(identity, { what: `in the policy '${name}'`, path })
-        members.push(identity)
-      }
+      const path = ['policy', name, 'identities']
+      const members = this.#members(identities, `in the policy '${name}'`, path)
       return { name, allow, deny, identities: members, language, generation }
     })
+  }
+
+  #proxy({ identities, header, admin }: ConfigFile['tls']['proxy']): TlsConfig['proxy'] {
+    const path = ['tls', 'proxy', 'identities']
+    return {
+      identities: this.#members(identities, 'a TLS proxy', path),
+      header: header.cert,
+      admin,
+    }
+  }
+
+  /** @param what each of them is, in messages */
+  #members(texts: readonly string[], what: string, path: Path): Identity[] {
+    return texts.flatMap((text, index) => {
+      const identity = this.#member(text, [...path, index])
+      return identity !== undefined && this.#claim(identity, what, [...path, index])
+        ? [identity]
+        : []
+    })
+  }
+
+  /** An identity means one thing. @returns whether it meant nothing before */
+  #claim(identity: Identity, what: string, path: Path): boolean {
+    const owner = this.#owners.get(identity)
+    if (owner === undefined) this.#owners.set(identity, { what, path })
+    else
+      this.#error(
+        path,
+        `this identity is already ${owner.what} (line ${this.#file.where(owner.path)})`,
+      )
+    return owner === undefined
   }
 
   #member(text: string, path: Path): Identity | undefined {

@@ -26,6 +26,9 @@ const none = v.pipe(
   v.check((millis) => millis === 0, 'not available in this release; only 0s is accepted'),
 )
 
+/** RFC 9110, 5.1. */
+const headerName = v.pipe(text, v.regex(/^[\w!#$%&'*+.^`|~-]+$/, 'not the name of a header'))
+
 const tls = v.object({
   key: v.pipe(
     optional(text, ''),
@@ -55,15 +58,24 @@ const tls = v.object({
       v.object({
         identities: v.pipe(
           optional(v.array(text), []),
-          v.check(
-            (list) => list.length === 0,
-            'TLS proxies are not available in this release; leave the list empty',
-          ),
           v.description(
-            'TLS proxies that may forward a client’s certificate. Must be empty in this release.',
+            'TLS proxies that may forward a client’s certificate: 64 hex digits each, none of them the admin’s or in a policy.',
           ),
         ),
-        header: optional(v.object({ cert: optional(text, 'X-Tls-Client-Cert') }), {}),
+        header: v.pipe(
+          optional(
+            v.object({
+              cert: v.pipe(
+                optional(headerName, 'X-Tls-Client-Cert'),
+                v.description(
+                  'Header in which they forward it, as one URL-encoded PEM certificate.',
+                ),
+              ),
+            }),
+            {},
+          ),
+          v.description('Headers that proxies send.'),
+        ),
         admin: v.pipe(
           optional(onOff(false), 'off'),
           v.description('Ours: may the admin come through a proxy.'),

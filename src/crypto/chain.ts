@@ -33,11 +33,18 @@ interface Ca {
 const MAX_SIGNATURES = 100
 
 export class TrustedCas {
-  readonly #cas: readonly Ca[]
+  readonly #pems: readonly string[]
+  /** Read at first use: those of an operating system take a while, and most servers never ask. */
+  #read: readonly Ca[] | undefined
 
   /** @param pems a certificate each; one that cannot be read vouches for nobody. */
   constructor(pems: readonly string[]) {
-    this.#cas = pems.flatMap((pem) => readCa(pem) ?? [])
+    this.#pems = pems
+  }
+
+  get #cas(): readonly Ca[] {
+    this.#read ??= this.#pems.flatMap((pem) => readCa(pem) ?? [])
+    return this.#read
   }
 
   /** @throws DerError for a certificate that cannot be read. @param now milliseconds since 1970 */

@@ -6,6 +6,7 @@
 import type { Readable, Writable } from 'node:stream'
 
 import type { Call, Reply, ServedRoute } from '../api/route.ts'
+import { type Caller, NOBODY } from '../auth/forwarded.ts'
 import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
@@ -37,7 +38,8 @@ export abstract class Exchange implements Call {
   realm: Realm
   /** By `performance.now()`. */
   readonly startedAt = performance.now()
-  /** Set by the pipeline when it knows. */
+  /** Set by the pipeline when it knows, as are the next ones. */
+  who: Caller = NOBODY
   served: ServedRoute | undefined
   path = ''
   param = ''
@@ -99,13 +101,14 @@ export abstract class Exchange implements Call {
   }
 
   get caller(): Identity {
-    const identity = this.connection.peer?.identity
+    const { identity, fault } = this.who
+    if (fault !== undefined) throw fault
     if (identity === undefined) throw new KesError('NO_CERTIFICATE')
     return identity
   }
 
   get generation(): Generation {
-    const identity = this.connection.peer?.identity
+    const { identity } = this.who
     return (
       (identity && this.realm.access.policyOf(identity)?.generation) ?? this.services.generation
     )

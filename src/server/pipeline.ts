@@ -1,20 +1,25 @@
 /**
- * What happens to a request, in this order: match → identify → authorise → body → handle → audit → respond.
+ * What happens to a request, in this order: identify → match → authorise → body → handle → audit → respond.
  * The order is the security argument, so it stands in one place, with the only `catch` that turns what was thrown
- * into an answer.
+ * into an answer. Who calls comes first, so that every log line has it; whether that is good enough is asked by
+ * `authorise`, so that what no route answers is 404 or 405 to everybody.
  */
 
 import { JSON_TYPE, questionOf, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, isUsual, redirect } from '../api/router.ts'
 import { Access } from '../auth/access.ts'
+import { type Caller, NOBODY } from '../auth/forwarded.ts'
 import { KesError } from '../errors.ts'
 import { quote } from '../json.ts'
 import type { Realm } from '../keys/realm.ts'
 import type { Level } from '../telemetry/log.ts'
 import type { Follower } from '../telemetry/stream.ts'
+import { Throttle } from '../telemetry/throttle.ts'
 import { ZERO_TIME } from '../time.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
+import { whenPast } from './expiry.ts'
+import type { State } from './state.ts'
 
 const NOBODYS = new Access({
   admin: undefined,
@@ -29,6 +34,8 @@ export class Pipeline {
   readonly #inFlight: InFlight
   /** Answers that go on until their client goes away. */
   readonly #following = new Map<Exchange, Follower>()
+  /** Who sends a header that is a TLS proxy's to send. */
+  readonly #pretenders = new Throttle()
 
   constructor(inFlight: InFlight) {
     this.#inFlight = inFlight
@@ -52,11 +59,14 @@ export class Pipeline {
   }
 
   /** Ends the answers that go on, of those who may not ask for them any more. */
-  review(access: Access): void {
+  review(state: State): void {
     for (const [exchange, follower] of this.#following) {
+      const { identity } = exchange.who
+      exchange.who = identify(exchange, state)
       try {
-        const { enclave, access: own } = exchange.realm
-        authorise(exchange, enclave === '' ? access : own)
+        if (exchange.who.identity !== identity) throw new KesError('NO_CERTIFICATE')
+        const { enclave, access } = exchange.realm
+        authorise(exchange, enclave === '' ? state.access : access)
       } catch {
         follower.end()
       }
@@ -73,6 +83,8 @@ export class Pipeline {
 
   readonly #admit = (exchange: Exchange): void => {
     const { router, access } = exchange.services
+    exchange.who = identify(exchange, exchange.services)
+    this.#notePretender(exchange)
     const { method } = exchange
     const target = originForm(exchange.target)
     const query = target.indexOf('?')
@@ -117,7 +129,9 @@ export class Pipeline {
 
   #enter(exchange: Exchange, realm: Realm | undefined): void {
     if (exchange.isAnswered) return
-    const { services, caller } = exchange
+    const { services, caller, who, path } = exchange
+    // Who may come through a proxy is for the server to say, inside an enclave, too.
+    if (who.proxy !== undefined) services.access.checkForwarded(caller, path)
     if (realm === undefined && caller === services.access.admin)
       throw new KesError('ENCLAVE_NOT_FOUND')
     // An enclave that does not exist looks like one that the caller has no part in.
@@ -130,6 +144,19 @@ export class Pipeline {
     const limit = exchange.served?.route.maxBody
     if (limit === undefined) this.#handle(exchange)
     else exchange.receive(limit)
+  }
+
+  /** Tells the operator of a proxy that the config does not name, or of an attempt to be somebody else. */
+  #notePretender(exchange: Exchange): void {
+    const { forwarded, log } = exchange.services
+    const { identity, proxy } = exchange.who
+    const { ip } = exchange.connection
+    if (proxy !== undefined || exchange.header(forwarded.header) === undefined) return
+    if (!this.#pretenders.allows(identity ?? ip, performance.now())) return
+    log.write('WARN', `${forwarded.header} is ignored: only tls.proxy.identities may send it`, {
+      'req.ip': ip,
+      'req.identity': identity,
+    })
   }
 
   readonly #handle = (exchange: Exchange): void => {
@@ -156,7 +183,8 @@ export class Pipeline {
       'req.method': exchange.method,
       'req.path': exchange.path,
       'req.ip': exchange.connection.ip,
-      'req.identity': exchange.connection.peer?.identity,
+      'req.identity': exchange.who.identity,
+      'req.proxy': exchange.who.proxy,
       status: error.status,
       policy: error.detail?.['policy'] ?? undefined,
       hint: error.detail?.['hint'] ?? undefined,
@@ -177,7 +205,8 @@ export class Pipeline {
         time: Date.now(),
         path: exchange.path,
         ip: exchange.connection.ip,
-        identity: exchange.connection.peer?.identity ?? '',
+        identity: exchange.who.identity ?? '',
+        proxy: exchange.who.proxy,
         enclave,
         status: reply.status,
         took,
@@ -219,27 +248,41 @@ export class Pipeline {
   #follow(exchange: Exchange, reply: Reply): void {
     const { stream } = reply
     const { connection } = exchange
+    const { until = Infinity } = exchange.who
     const follower = exchange.open(reply, () => {
+      forget?.()
       stream?.unfollow(follower)
       this.#following.delete(exchange)
       connection.followers.delete(follower)
       connection.release()
     })
+    const forget = until < Infinity ? whenPast(until, () => follower.end()) : undefined
     connection.followers.add(follower)
     this.#following.set(exchange, follower)
     stream?.follow(follower)
   }
 }
 
-/** Returns when its route may be called, by this client. @throws KesError NO_CERTIFICATE, NOT_ALLOWED */
+/** The owner of the connection, or whom a TLS proxy forwards. */
+function identify(exchange: Exchange, { access, forwarded }: State): Caller {
+  const { peer } = exchange.connection
+  if (peer === undefined || !access.isProxy(peer.identity)) return peer ?? NOBODY
+  return forwarded.callerOf(peer.identity, exchange.headerValues(forwarded.header), Date.now())
+}
+
+/**
+ * Returns when its route may be called, by this client.
+ *
+ * @throws KesError NO_CERTIFICATE, MANY_CERTIFICATES, BAD_CERTIFICATE, NOT_ALLOWED
+ */
 function authorise(exchange: Exchange, access: Access): void {
-  const { served } = exchange
+  const { served, path, who } = exchange
   if (served === undefined || served.skipAuth) return
   const identity = exchange.caller
   const { route } = served
-  if (route.access === 'permitted')
-    access.check(identity, questionOf(route, exchange.path, exchange.param))
-  else if (route.access === 'admin') access.checkAdmin(identity, exchange.path)
+  if (who.proxy !== undefined) access.checkForwarded(identity, path)
+  if (route.access === 'permitted') access.check(identity, questionOf(route, path, exchange.param))
+  else if (route.access === 'admin') access.checkAdmin(identity, path)
 }
 
 /** What a request names with `?enclave=` or the header Kes-Enclave, as the Go SDK does; '' for the server itself. */

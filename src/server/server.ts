@@ -12,7 +12,7 @@ import { InFlight } from './deadlines.ts'
 import { Listener } from './listener.ts'
 import { Pipeline } from './pipeline.ts'
 import { changedSections, type Plan, prepare, reasonsOf } from './reload.ts'
-import { type State, stateOf } from './state.ts'
+import { type State, stateOf, withCertificates } from './state.ts'
 import { loadTls, tlsPaths } from './tls.ts'
 import { FileWatch } from './watch.ts'
 
@@ -75,7 +75,7 @@ export class Server {
     const lasting = { metrics: new Metrics(), audit, log: new ErrorLog(stderr, config.log) }
     const { stores, tls } = await prepare(config, lasting, new AbortController().signal)
     try {
-      const current = { state: stateOf(config, stores, lasting) }
+      const current = { state: stateOf(config, stores, tls, lasting) }
       const inFlight = new InFlight()
       const pipeline = new Pipeline(inFlight)
       const { http } = config
@@ -154,7 +154,7 @@ export class Server {
   #apply({ config, stores, tls }: Plan): string[] {
     const { current, listener, pipeline, stdout } = this.#parts
     const before = current.state
-    const next = stateOf(config, stores, before, before)
+    const next = stateOf(config, stores, tls, before, before)
     const hasNewCertificates = listener.use(tls)
     current.state = next
     before.access.followedBy(next.access)
@@ -164,7 +164,7 @@ export class Server {
       stores.keys.cache.configure(config.cache)
       stores.enclaves.configure(config.cache)
     } else this.#retire(before)
-    pipeline.review(next.access)
+    pipeline.review(next)
     return hasNewCertificates ? ['certificates'] : []
   }
 
@@ -181,8 +181,12 @@ export class Server {
   }
 
   async #takeCertificates(): Promise<void> {
-    const { current, listener } = this.#parts
+    const { current, listener, pipeline } = this.#parts
     const { config, log } = current.state
-    if (listener.use(loadTls(config))) log.write('INFO', 'changed certificate files are in use')
+    const tls = loadTls(config)
+    if (!listener.use(tls)) return
+    current.state = withCertificates(current.state, tls)
+    pipeline.review(current.state)
+    log.write('INFO', 'changed certificate files are in use')
   }
 }

@@ -4,9 +4,12 @@ import { ROUTES } from '../api/index.ts'
 import { Router } from '../api/router.ts'
 import type { ServedRoute, Services } from '../api/route.ts'
 import { Access } from '../auth/access.ts'
+import { ForwardedCertificates } from '../auth/forwarded.ts'
 import { Policy } from '../auth/policy.ts'
 import type { Config } from '../config/config.ts'
+import { TrustedCas } from '../crypto/chain.ts'
 import { now } from '../time.ts'
+import type { Tls } from './tls.ts'
 
 /** What outlives every configuration: counts, the time of the start, those who follow a log. */
 export type Lasting = Pick<Services, 'metrics' | 'audit' | 'log'>
@@ -18,6 +21,7 @@ export interface State extends Services {
   /** What it was made from. */
   readonly config: Config
   readonly router: Router
+  readonly forwarded: ForwardedCertificates
   /** Some route may be called without a certificate. */
   readonly admitsAnonymous: boolean
 }
@@ -29,6 +33,7 @@ export interface State extends Services {
 export function stateOf(
   config: Config,
   stores: Stores,
+  tls: Tls,
   { metrics, audit, log }: Lasting,
   before?: State,
 ): State {
@@ -45,8 +50,18 @@ export function stateOf(
     generation: config.generation,
     routes,
     router: new Router(routes),
+    forwarded: forwardedBy(config, tls),
     admitsAnonymous: routes.some(({ skipAuth }) => skipAuth),
   }
+}
+
+/** The same configuration with certificate files that have changed. */
+export function withCertificates(state: State, tls: Tls): State {
+  return { ...state, forwarded: forwardedBy(state.config, tls) }
+}
+
+function forwardedBy({ tls: { proxy } }: Config, { verify, cas }: Tls): ForwardedCertificates {
+  return new ForwardedCertificates(proxy.header, verify ? new TrustedCas(cas) : undefined)
 }
 
 function servedRoutes({ api }: Config): ServedRoute[] {
@@ -60,7 +75,10 @@ function servedRoutes({ api }: Config): ServedRoute[] {
   })
 }
 
-function accessOf({ admin, policies }: Config, previous: Access | undefined): Access {
+function accessOf(
+  { admin, policies, tls: { proxy } }: Config,
+  previous: Access | undefined,
+): Access {
   const createdAt = now()
   const rules = {
     admin,
@@ -77,6 +95,8 @@ function accessOf({ admin, policies }: Config, previous: Access | undefined): Ac
         identities.map((identity) => [identity, name] as const),
       ),
     ),
+    proxies: new Set(proxy.identities),
+    proxiedAdmin: proxy.admin,
     createdAt,
   }
   return new Access(rules, previous)

@@ -20,6 +20,8 @@ export interface Tls {
   readonly options: TlsOptions
   /** `tls.auth: on`: client certificates must be good, not just there. */
   readonly verify: boolean
+  /** PEM; none unless they are verified. */
+  readonly cas: readonly string[]
   /** Stands for who is let in and by whom: address, verification, CAs. */
   readonly trust: string
 }
@@ -50,7 +52,7 @@ export function loadTls({ tls: files, address }: Pick<Config, 'tls' | 'address'>
     sessionIdContext: trust,
   }
   checkContext(files, options)
-  return { options, verify: files.auth, trust }
+  return { options, verify: files.auth, cas: ca, trust }
 }
 
 /** Files and directories that `loadTls` reads. */

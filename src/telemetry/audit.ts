@@ -12,6 +12,8 @@ export interface AuditEvent {
   readonly ip: string
   /** '' for a caller without one. */
   readonly identity: string
+  /** Of the TLS proxy that the call came through. */
+  readonly proxy?: string | undefined
   /** '' for the server itself. */
   readonly enclave: string
   readonly status: number
@@ -51,8 +53,9 @@ export class AuditLog {
 }
 
 /** In nanoseconds: clients read `response.time` as such. */
-function format({ time, path, ip, identity, enclave, status, took }: AuditEvent): string {
-  const who = identity === '' ? '' : `,"identity":"${identity}"`
+function format({ time, path, ip, identity, proxy, enclave, status, took }: AuditEvent): string {
+  const caller = identity === '' ? '' : `,"identity":"${identity}"`
+  const who = proxy === undefined ? caller : `${caller},"proxy":"${proxy}"`
   const tenant = enclave === '' ? '' : `,"enclave":"${enclave}"`
   const where = ip === '' ? '' : `"ip":${quote(ip)},`
   return (

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Access } from '#src/auth/access.js'
+import { Access, type AccessRules } from '#src/auth/access.js'
 import { Policy } from '#src/auth/policy.js'
 import type { Identity } from '#src/crypto/identity.js'
 import { KesError } from '#src/errors.js'
 import { ZERO_TIME } from '#src/time.js'
 
-const [ADMIN, USER, NOBODY] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [
+const [ADMIN, USER, NOBODY, PROXY] = ['a', 'b', 'c', 'd'].map((digit) => digit.repeat(64)) as [
+  Identity,
   Identity,
   Identity,
   Identity,
@@ -19,9 +20,17 @@ const POLICY = new Policy(
   { createdAt: ZERO_TIME, createdBy: ADMIN },
 )
 
-function access(admin: Identity | undefined = ADMIN): Access {
-  const assignments = new Map([[USER, 'my-app']])
-  return new Access({ admin, policies: [POLICY], assignments, createdAt: ZERO_TIME })
+const RULES: AccessRules = {
+  admin: ADMIN,
+  policies: [POLICY],
+  assignments: new Map([[USER, 'my-app']]),
+  proxies: new Set([PROXY]),
+  proxiedAdmin: false,
+  createdAt: ZERO_TIME,
+}
+
+function access(rules: Partial<AccessRules> = {}): Access {
+  return new Access({ ...RULES, ...rules })
 }
 
 function refusal(identity: Identity, path: string): KesError {
@@ -39,8 +48,7 @@ test('the admin may call everything', () => {
 })
 
 test('without an admin nobody may call everything', () => {
-  const { policies, assignments } = { policies: [POLICY], assignments: new Map([[USER, 'my-app']]) }
-  const none = new Access({ admin: undefined, policies, assignments, createdAt: ZERO_TIME })
+  const none = access({ admin: undefined })
   assert.throws(() => none.check(ADMIN, { path: '/v1/status' }), { code: 'NOT_ALLOWED' })
   assert.throws(() => none.check('' as Identity, { path: '/v1/status' }), { code: 'NOT_ALLOWED' })
 })
@@ -102,4 +110,36 @@ test('a policy is found by its name', () => {
   assert.equal(access().policy('my-app'), POLICY)
   assert.equal(access().policy('constructor'), undefined)
   assert.deepEqual(access().policyNames, ['my-app'])
+})
+
+test('a TLS proxy is known as one', () => {
+  assert.deepEqual(
+    [PROXY, USER, ADMIN].map((identity) => access().isProxy(identity)),
+    [true, false, false],
+  )
+})
+
+test('a user may come through a TLS proxy', () => {
+  access().checkForwarded(USER, '/version')
+  access().checkForwarded(NOBODY, '/version')
+})
+
+test('the admin may come through a TLS proxy only where the config says so', () => {
+  assert.throws(() => access().checkForwarded(ADMIN, '/version'), {
+    code: 'NOT_ALLOWED',
+    detail: {
+      identity: ADMIN,
+      api: '/version',
+      policy: null,
+      hint: 'the admin may not come through a TLS proxy; connect directly, or set tls.proxy.admin: true',
+    },
+  })
+  access({ proxiedAdmin: true }).checkForwarded(ADMIN, '/version')
+})
+
+test('a TLS proxy may not come through another', () => {
+  for (const proxiedAdmin of [true, false])
+    assert.throws(() => access({ proxiedAdmin }).checkForwarded(PROXY, '/version'), {
+      code: 'NOT_ALLOWED',
+    })
 })

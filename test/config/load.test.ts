@@ -102,6 +102,7 @@ test('a config with all sections of the Go server loads without findings', () =>
       password: 'secret',
       auth: false,
       ca: '',
+      proxy: { identities: [], header: 'X-Tls-Client-Cert', admin: false },
     },
     api: new Map([
       ['/v1/ready', { skipAuth: false, timeout: 15_000 }],
@@ -419,6 +420,58 @@ test('what is no identity in a policy is ignored, with a warning', () => {
   assert.match(warnings.join(), /^kes\.yml:4:29: policy\.p\.identities\[0\]: not an identity/)
 })
 
+/** `tls.proxy` on the fifth line of a config with a policy. */
+function withProxy(proxy: string): string {
+  return `admin: { identity: ${ADMIN} }
+policy: { p: { identities: [ ${ALICE} ] } }
+tls:
+  { key: server.key, cert: server.cert,
+    proxy: ${proxy} }
+${KEYSTORE}`
+}
+
+test('TLS proxies, their header and whether the admin comes through them are read', () => {
+  assert.deepEqual(good(withProxy(`{ identities: [ ${BOB} ] }`)).tls.proxy, {
+    identities: [BOB],
+    header: 'X-Tls-Client-Cert',
+    admin: false,
+  })
+  const own = '{ identities: [ "${PROXY}" ], header: { cert: X-SSL-Cert }, admin: on }'
+  assert.deepEqual(good(withProxy(own), { PROXY: String(BOB) }).tls.proxy, {
+    identities: [BOB],
+    header: 'X-SSL-Cert',
+    admin: true,
+  })
+})
+
+test('a TLS proxy that is the admin, in a policy, or there twice is an error that names both places', () => {
+  const at = 'kes.yml:5:28: tls.proxy.identities[0]: this identity is already'
+  assert.deepEqual(errors(withProxy(`{ identities: [ ${ADMIN} ] }`)), [
+    `${at} the admin (line 1:10)`,
+  ])
+  assert.deepEqual(errors(withProxy(`{ identities: [ ${ALICE} ] }`)), [
+    `${at} in the policy 'p' (line 2:30)`,
+  ])
+  assert.match(
+    errors(withProxy(`{ identities: [ ${BOB}, ${BOB} ] }`)).join(),
+    /identities\[1\]: this identity is already a TLS proxy \(line 5:28\)/,
+  )
+})
+
+test('a TLS proxy that is no identity is ignored, with a warning', () => {
+  const { config, warnings } = load(withProxy('{ identities: [ nginx ] }'))
+  assert.deepEqual(config.tls.proxy.identities, [])
+  assert.match(warnings.join(), /^kes\.yml:5:28: tls\.proxy\.identities\[0\]: not an identity/)
+})
+
+test('a header that has no header’s name is an error', () => {
+  for (const name of ['X Cert', '"X-Cert:"', '"X-Cert\\r\\nX"', 'Zertifikät', '":path"'])
+    assert.match(
+      errors(withProxy(`{ header: { cert: ${name} } }`)).join(),
+      /tls\.proxy\.header\.cert: /,
+    )
+})
+
 const SECRET = ApiKey.generate().reveal()
 const PASTED = { 'an API key': SECRET, 'an API key without its prefix': SECRET.slice(7) }
 
@@ -426,6 +479,7 @@ for (const [what, secret] of Object.entries(PASTED)) {
   for (const [where, text, env] of [
     ['the admin', BASE.replace(ADMIN ?? '', secret), {}],
     ['a member', POLICY(secret), {}],
+    ['a TLS proxy', withProxy(`{ identities: [ "${secret}" ] }`), {}],
     ['a member by a variable', POLICY('"${ID}"'), { ID: secret }],
     ['root', BASE.replace(/^admin.*/, `root: ${secret}`), {}],
   ] as const) {

@@ -41,7 +41,8 @@ async function scene(
   const files = { key: path('server.key'), cert: path('server.cert'), ca: join(directory, 'cas') }
   mkdirSync(files.ca)
   writeFileSync(join(files.ca, 'one.pem'), (await certificate({ subject: 'one', ca: true })).cert)
-  const tls = { ...files, password: '', auth }
+  const proxy = { identities: [], header: '', admin: false }
+  const tls = { ...files, password: '', auth, proxy }
   const [taken, complaints]: [string[], string[]] = [[], []]
   const watch = new FileWatch({
     interval: INTERVAL,

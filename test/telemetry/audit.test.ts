@@ -36,6 +36,16 @@ test('an event of a caller without an identity has none', () => {
   assert.deepEqual(request, { ip: '127.0.0.1', path: EVENT.path })
 })
 
+test('an event of a call through a TLS proxy names both, the caller and the proxy', () => {
+  const { request } = JSON.parse(written({ proxy: 'b'.repeat(64) })) as { request: object }
+  assert.deepEqual(request, {
+    ip: '127.0.0.1',
+    path: EVENT.path,
+    identity: EVENT.identity,
+    proxy: 'b'.repeat(64),
+  })
+})
+
 test('an event without an address has none', () => {
   const { request } = JSON.parse(written({ ip: '' })) as { request: object }
   assert.ok(!('ip' in request))

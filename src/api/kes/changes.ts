@@ -124,6 +124,10 @@ function assign(call: Call, policy: string, spelled?: string): Reply {
   }
   // A rule of v0.7 may name the identity, which v0.18 has in the body.
   access.checkDenials(call.caller, `/v1/identity/assign/${policy}/${identity}`)
+  // An enclave knows none, and no proxy is somebody there.
+  if (call.services.access.isProxy(identity)) {
+    throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to TLS proxy' })
+  }
   access.assign(identity, policy, call.caller)
   return EMPTY
 }

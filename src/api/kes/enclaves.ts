@@ -21,6 +21,8 @@ const createEnclave = route({
       const message = 'the admin of an enclave must be 64 lower-case hex digits'
       throw new KesError('BAD_ASSIGNMENT', { message })
     }
+    if (call.services.access.isProxy(admin))
+      throw new KesError('BAD_ASSIGNMENT', { message: 'a TLS proxy cannot be an admin' })
     await call.services.enclaves.create(call.param, admin, call)
     return EMPTY
   },
