@@ -310,6 +310,16 @@ test('the config names the header, in any case, and then no other one counts', a
   }
 })
 
+test('a caller through a proxy is answered in the dialect of his policy', async (t) => {
+  const { user } = await people()
+  const server = await setting(t, {
+    config: `policy: { old: { dialect: v0.18, allow: [ /v1/policy/list/* ], identities: [ ${user.identity} ] } }`,
+  })
+  const answer = await forward(server, user, 'GET', '/v1/policy/list/*')
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers['content-type'], 'application/x-ndjson')
+})
+
 test('a header of 16 KiB is refused, and the server goes on', async (t) => {
   const server = await setting(t)
   const headers = { [HEADER]: escaped(server.user).padEnd(17_000, 'A') }
