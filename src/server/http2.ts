@@ -19,20 +19,23 @@ import type { State } from './state.ts'
 
 const FLAG_END_STREAM = 0x1
 
-/** A request has begun. @param rawHeaders names and values in turn: in `headers`, those that came twice are one */
-type OnStream = (
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  flags: number,
-  rawHeaders: readonly string[],
-) => void
+export interface Http2Options {
+  /** Milliseconds for which a session may do nothing. */
+  readonly idle: number
+  /** Whether it does something just now. */
+  isBusy(): boolean
+  /** A request has begun. @param rawHeaders names and values in turn: in `headers`, those that came twice are one. */
+  onStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    rawHeaders: readonly string[],
+  ): void
+}
 
-/** Speaks HTTP/2 on a socket. The session ends when its socket does, or when nothing came for `idle` ms. */
-export function serveHttp2(
-  socket: TLSSocket,
-  idle: number,
-  onStream: OnStream,
-): ServerHttp2Session {
+/** Speaks HTTP/2 on a socket. The session ends when its socket does, or when it has been idle for too long. */
+export function serveHttp2(socket: TLSSocket, options: Http2Options): ServerHttp2Session {
+  const { idle, isBusy, onStream } = options
   const session = performServerHandshake(socket, {
     settings: {
       maxConcurrentStreams: STREAM_LIMIT,
@@ -40,7 +43,12 @@ export function serveHttp2(
       enablePush: false,
     },
   })
-  const begin: OnStream = (stream, headers, flags, rawHeaders) => {
+  // Not session.setTimeout(): its timer would keep a session that has ended in memory until it fires.
+  const timer = setTimeout(() => (isBusy() ? timer.refresh() : session.destroy()), idle).unref()
+  const wake = (): void => void timer.refresh()
+  const begin: Http2Options['onStream'] = (stream, headers, flags, rawHeaders) => {
+    wake()
+    stream.on('close', wake)
     // Node applies our limit once the client has confirmed our settings; requests may come before.
     if (session.pendingSettingsAck && sizeOf(headers) > HEADER_LIMIT) {
       stream.on('error', ignore)
@@ -48,9 +56,10 @@ export function serveHttp2(
     } else onStream(stream, headers, flags, rawHeaders)
   }
   session.on('stream', begin)
+  session.on('ping', wake)
+  session.on('close', () => clearTimeout(timer))
   // What goes wrong on a connection ends that connection; there is nobody to tell.
   session.on('error', ignore)
-  session.setTimeout(idle)
   return session
 }
 

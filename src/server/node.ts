@@ -57,15 +57,18 @@ export class NodeStack implements Stack {
 
   #speakHttp2(socket: TLSSocket, connection: Connection): void {
     const { pipeline, state } = this.#options
-    const session = serveHttp2(socket, IDLE_TIMEOUT, (stream, headers, flags, raw) => {
-      if (connection.isDraining) return refuseStream(stream)
-      pipeline.begin(new Http2Exchange(stream, headers, flags, raw, connection, state(), pipeline))
+    const session = serveHttp2(socket, {
+      idle: IDLE_TIMEOUT,
+      // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
+      isBusy: () => connection.active > 0,
+      onStream: (stream, headers, flags, raw) => {
+        if (connection.isDraining) return refuseStream(stream)
+        pipeline.begin(
+          new Http2Exchange(stream, headers, flags, raw, connection, state(), pipeline),
+        )
+      },
     })
     connection.onDrain(() => session.close())
     connection.onClose(() => endPolitely(socket, () => session.close()))
-    session.on('timeout', () => {
-      // Followers of a log may hear nothing for long; who asked for nothing has no such reason.
-      if (connection.active === 0) session.destroy()
-    })
   }
 }
