@@ -36,3 +36,12 @@ test('what is forgotten does not end', (t) => {
   t.mock.timers.tick(2 * DAY)
   assert.equal(ends, 0)
 })
+
+test('ends at thousands of times need few different delays', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })
+  const set = t.mock.method(globalThis, 'setTimeout')
+  for (let time = 2000; time < 62_000; time += 7) whenPast(time, () => {})
+  const delays = new Set(set.mock.calls.map((call) => call.arguments[1]))
+  assert.ok(set.mock.callCount() > 8000)
+  assert.ok(delays.size <= 61, `${delays.size} delays`)
+})
