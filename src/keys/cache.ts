@@ -35,13 +35,6 @@ interface Entry {
   isInDoubt: boolean
 }
 
-interface Flight {
-  /** Puts the key into the cache. */
-  readonly fetch: Promise<Key>
-  /** What those get who wait for it. */
-  readonly answer: Promise<Key>
-}
-
 const MIN_SWEEP = 1000
 const MAX_SWEEP = 30_000
 /** Milliseconds after which a fetch is slow enough to ask whether the keystore is there at all. */
@@ -52,7 +45,7 @@ export class KeyCache {
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
   readonly #entries = new Map<string, Entry>()
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new Map<string, Promise<Key>>()
   #expiry: CacheExpiry
   #sweeper: NodeJS.Timeout
 
@@ -146,15 +139,16 @@ export class KeyCache {
 
   #share(name: string): Promise<Key> {
     const running = this.#flights.get(name)
-    if (running !== undefined) return running.answer
+    if (running !== undefined) return running
     const fetch = this.#load(name, () => this.#flights.get(name) === flight)
-    const flight: Flight = { fetch, answer: this.#orServed(name, fetch) }
+    const flight = this.#orServed(name, fetch)
     this.#flights.set(name, flight)
     const land = (): void => {
       if (this.#flights.get(name) === flight) this.#flights.delete(name)
     }
+    // Who waits may have been served before.
     fetch.then(land, land)
-    return flight.answer
+    return flight
   }
 
   /** @param isWanted false once the key was evicted meanwhile. */

@@ -10,7 +10,8 @@ const PROBE_LIMIT = 1500
 /** With the limit, less than two seconds until whoever asks again and again knows of an outage. */
 const PROBE_MAX_AGE = 400
 const POLL_INTERVAL = 10_000
-/** Both while the store is down: its return is news. */
+/** While the store is down: its return is news. */
+const DOWN_MAX_AGE = 200
 const DOWN_INTERVAL = 250
 
 /** What a probe found: milliseconds until the answer, or why there was none. */
@@ -36,7 +37,7 @@ export class KeyStoreHealth {
 
   /** At most 400 ms old, and done within 1.5 s. Never rejects. */
   probe(): Promise<Probe> {
-    const maxAge = this.#downSince === undefined ? PROBE_MAX_AGE : DOWN_INTERVAL
+    const maxAge = this.#downSince === undefined ? PROBE_MAX_AGE : DOWN_MAX_AGE
     if (this.#probe === undefined || performance.now() - this.#probedAt > maxAge) {
       this.#probedAt = Number.POSITIVE_INFINITY
       this.#probe = this.#ask()
