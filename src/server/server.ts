@@ -92,7 +92,8 @@ export class Server {
 
   /**
    * Serves by another configuration, all of it or, when anything is wrong with it, none. Requests that run end under
-   * the one that they began with; followers of logs, counts and cached keys stay. Everything changes but the address.
+   * the one that they began with; followers of logs, counts and cached keys stay. Everything changes but `address`
+   * and `http`.
    *
    * @param read called when the reloads before are done
    * @throws what `read` throws, TlsFileError, KeyStoreError; the error log has the reason, too
@@ -103,13 +104,14 @@ export class Server {
       const { log } = before
       try {
         const { config, warnings } = read()
-        // What it listens on cannot be changed while it listens.
-        const next = { ...config, address: before.config.address }
+        // What it listens with cannot be changed while it listens.
+        const { address, http } = before.config
+        const next = { ...config, address, http }
         const plan = await prepare(next, before, this.#stop.signal, before)
         const changes = [...changedSections(before.config, next), ...this.#apply(plan)]
         for (const warning of warnings) log.write('WARN', warning)
-        if (changedSections(before.config, config).includes('address'))
-          log.write('WARN', 'address: another one needs a restart; the server stays where it is')
+        for (const section of changedSections(next, config))
+          log.write('WARN', `${section}: a change needs a restart; the server goes on as before`)
         log.write('INFO', 'the config was reloaded', { changed: changes.join(', ') || 'nothing' })
       } catch (error) {
         for (const reason of reasonsOf(error))

@@ -247,11 +247,12 @@ test('a certificate without its key is refused together with everything else', a
   await logged(server, /level=ERROR msg="the reload is refused.*does not belong/)
 })
 
-test('another address needs a restart, and the log says so', async (t) => {
-  const server = await startServer(t)
-  await server.reload({ config: 'address: 127.0.0.1:1\npolicy: {}' })
+test('another address or implementation of HTTP needs a restart, and the log says so', async (t) => {
+  const server = await startServer(t, { config: 'http: node' })
+  await server.reload({ config: 'address: 127.0.0.1:1\nhttp: lean\npolicy: {}' })
   assert.equal((await ask(server.port, server.user, 'PUT', '/v1/key/create/user-a')).status, 403)
   await logged(server, /level=WARN msg="address: .*restart/)
+  await logged(server, /level=WARN msg="http: .*restart/)
   await logged(server, /"the config was reloaded" changed=policies$/m)
 })
 
