@@ -97,6 +97,18 @@ test('a user where authentication is off is an error that says so', { skip }, (t
   ),
 )
 
+test('an etcd that is full says so, and still reads', { skip }, async (t) => {
+  const full = await TestEtcd.start(t, { flags: { 'quota-backend-bytes': '200000' } })
+  const store = await openStore(t, full.config())
+  const large = Buffer.alloc(8192, 'v')
+  const create = async (): Promise<void> => {
+    for (let index = 0; index < 100; index++) await store.create(`${index}`, large, SIGNAL)
+  }
+  const message = /database space exceeded: compact and defragment etcd/
+  await assert.rejects(create(), { failure: 'failed', message })
+  await store.status(SIGNAL)
+})
+
 // Answers that are lost
 
 test('a create whose answer was lost is not taken for somebody else’s', { skip }, async (t) => {

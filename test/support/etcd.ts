@@ -114,6 +114,8 @@ export class TestEtcd {
       ...(token !== undefined && { headers: { authorization: token } }),
       ...(isSecure && { ca: read('ca.crt'), cert: read('client.crt'), key: read('client.key') }),
     })
+    // The first is thrown below; a connection that breaks may have more than one.
+    outgoing.on('error', () => {})
     outgoing.on('timeout', () => outgoing.destroy(new Error('no answer')))
     outgoing.end(JSON.stringify(body))
     const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage]

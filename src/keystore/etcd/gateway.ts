@@ -158,6 +158,13 @@ export class Gateway {
         `${answer.origin}: etcd wants a user: set keystore.etcd.username and password`,
       )
     }
+    if (reason.includes('space exceeded')) {
+      // Its status is that of too many requests; but waiting does not help.
+      return new KeyStoreError(
+        'failed',
+        `${answer.origin}: ${reason}: compact and defragment etcd, and disarm its alarm`,
+      )
+    }
     if (reason.includes('permission denied')) {
       return new KeyStoreError(
         'denied',
