@@ -40,8 +40,8 @@ const LOWER_TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** RFC 9110, 5.5: visible characters, spaces and tabs between them, and bytes beyond ASCII. */
 const VALUE = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/
-/** No white space, no control characters. */
-const TARGET = /^[\x21-\x7e\x80-\xff]+$/
+/** RFC 3986: ASCII, without white space and control characters. */
+const TARGET = /^[\x21-\x7e]+$/
 const LENGTH = /^\d{1,15}$/
 
 export class Field {

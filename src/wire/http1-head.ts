@@ -21,7 +21,7 @@ const TARGET_FORM = /^(?:\/|\*$|https?:\/\/)/i
 const REQUEST_LINE = /^([^ ]+) ([^ ]+) HTTP\/1\.([01])$/
 /** What the beginning of a request line can look like. */
 const BEGINNING =
-  /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,64}(?: [\x21-\x7e\x80-\xff]*(?: H?T{0,2}P?\/?1?\.?[01]?)?)?\r?$/
+  /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,64}(?: [\x21-\x7e]*(?: H?T{0,2}P?\/?1?\.?[01]?)?)?\r?$/
 /** A host, and a port (RFC 3986, 3.2): nothing that looks like more than that. */
 const AUTHORITY = /^[A-Za-z0-9\-._~!$&'()*+,;=%:[\]]*$/
 
