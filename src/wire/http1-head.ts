@@ -17,7 +17,7 @@ export interface Http1Head {
 }
 
 /** A path, all of the server, or an address in full; never CONNECT's (RFC 9112, 3.2). */
-const TARGET_FORM = /^(?:\/|\*$|https?:\/\/)/i
+const TARGET_FORM = /^(?:\/|\*$|https?:\/\/[a-z0-9\-._~!$&'()*+,;=%:[\]]+(?:[/?]|$))/i
 const REQUEST_LINE = /^([^ ]+) ([^ ]+) HTTP\/1\.([01])$/
 /** What the beginning of a request line can look like. */
 const BEGINNING =

@@ -4,9 +4,8 @@ import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TestContext } from 'node:test'
 
-import { type Cast, httpSection, people, tempDir, type TestServer } from './server.ts'
+import { type Cast, httpSection, type Owner, people, tempDir, type TestServer } from './server.ts'
 
 export const MAIN = resolve('dist/main.js')
 
@@ -24,11 +23,9 @@ export interface Finished {
   readonly stderr: string
 }
 
-type Cleanup = Pick<TestContext, 'after'>
-
 /** Runs a command to its end. One that does not end is killed with the test. */
 export async function kes(
-  t: Cleanup,
+  t: Owner,
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Finished> {
@@ -58,7 +55,7 @@ export interface ServerProcess extends KesProcess {
 
 /** Starts `kes server` and waits until it has said that it listens. */
 export async function startServerProcess(
-  t: Cleanup,
+  t: Owner,
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<ServerProcess> {
@@ -89,7 +86,7 @@ export async function listening(process: KesProcess, banner: () => string): Prom
   }
 }
 
-export function start(t: Cleanup, args: readonly string[], options: RunOptions): KesProcess {
+export function start(t: Owner, args: readonly string[], options: RunOptions): KesProcess {
   const [command = '', ...words] = [
     ...(options.command === undefined ? [process.execPath, MAIN] : [options.command]),
     ...args,
@@ -99,7 +96,7 @@ export function start(t: Cleanup, args: readonly string[], options: RunOptions):
 
 /** As a shell starts it: with the redirections of `redirect`, and nothing else open. */
 export function startByShell(
-  t: Cleanup,
+  t: Owner,
   args: readonly string[],
   redirect: string,
   options: RunOptions,
@@ -109,7 +106,7 @@ export function startByShell(
 }
 
 function track(
-  t: Cleanup,
+  t: Owner,
   command: string,
   args: readonly string[],
   { env, cwd }: RunOptions,
@@ -173,7 +170,7 @@ export interface FilesOptions {
 }
 
 /** A directory with a config for a server process, its certificate, and a keystore in the file system. */
-export async function serverFiles(t: Cleanup, options: FilesOptions = {}): Promise<Files> {
+export async function serverFiles(t: Owner, options: FilesOptions = {}): Promise<Files> {
   const cast = await people()
   const directory = tempDir(t)
   const keys = options.keys ?? join(directory, 'keys')

@@ -2,12 +2,10 @@
 
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
 import { request as httpsRequest } from 'node:https'
-import type { TestContext } from 'node:test'
 
 import { eventually } from './process.ts'
-import type { Answer } from './server.ts'
+import type { Answer, Owner } from './server.ts'
 
-type Cleanup = Pick<TestContext, 'after'>
 type Who = { readonly key: string; readonly cert: string } | undefined
 
 export interface Session {
@@ -15,7 +13,7 @@ export interface Session {
   ask(method: string, path: string, body?: string): Promise<Answer>
 }
 
-export async function openSession(t: Cleanup, port: number, who: Who): Promise<Session> {
+export async function openSession(t: Owner, port: number, who: Who): Promise<Session> {
   const http2 = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false, ...who })
   t.after(() => http2.destroy())
   await new Promise<void>((resolve, reject) => {
@@ -64,7 +62,7 @@ export interface LogFollower {
 
 /** Follows `/v1/log/audit` or `/v1/log/error`; resolves when the head of the answer is there. */
 export async function follow(
-  t: Cleanup,
+  t: Owner,
   port: number,
   who: Who,
   path: string,
@@ -95,7 +93,7 @@ export async function follow(
 }
 
 function followHttp1(
-  t: Cleanup,
+  t: Owner,
   port: number,
   who: Who,
   path: string,
@@ -119,7 +117,7 @@ function followHttp1(
 }
 
 function followHttp2(
-  t: Cleanup,
+  t: Owner,
   port: number,
   who: Who,
   path: string,

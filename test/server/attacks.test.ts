@@ -1,0 +1,139 @@
+/** Clients that attack our own framing over real connections: they are cut off, memory stays, and others are served. */
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, test } from 'node:test'
+import { connect, type TLSSocket } from 'node:tls'
+
+import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
+import * as h2 from '../support/frames.ts'
+import { frame, get, HELLO, put, setting, uint32 } from '../support/frames.ts'
+import { openSession } from '../support/session.ts'
+
+const files = await serverFiles(
+  { after },
+  { config: 'http: lean\nlog: { error: off }\nkeys: [ { name: a } ]' },
+)
+const server = await startServerProcess({ after }, ['--config', 'config.yml'], {
+  cwd: files.directory,
+})
+const bystander = await openSession({ after }, server.port, files.admin)
+
+/** What a server may need beside what it has, in kB. */
+const ROOM = 60_000
+
+function rss(): number {
+  const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1])
+}
+
+interface Attacker {
+  readonly socket: TLSSocket
+  hasEnded(): boolean
+}
+
+async function dial(
+  t: { after(end: () => unknown): void },
+  alpn: 'h2' | 'http/1.1',
+): Promise<Attacker> {
+  const { key, cert } = files.admin
+  const socket = connect({
+    port: server.port,
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    ALPNProtocols: [alpn],
+    key,
+    cert,
+  })
+  t.after(() => socket.destroy())
+  let ended = false
+  socket.on('close', () => (ended = true))
+  await new Promise<void>((resolve, reject) => {
+    socket.once('secureConnect', resolve)
+    socket.once('error', reject)
+  })
+  socket.on('error', () => {})
+  return { socket, hasEnded: () => ended }
+}
+
+async function assertServes(): Promise<void> {
+  assert.equal((await bystander.ask('PUT', '/v1/key/generate/a', '{}')).status, 200)
+}
+
+function repeat(count: number, make: (index: number) => Buffer): Buffer {
+  return Buffer.concat(Array.from({ length: count }, (_, index) => make(index)))
+}
+
+const PATH = get('/v1/key/describe/a')
+/** Puts a field of 4 kB into the table, and names it again and again. */
+const BOMB = Buffer.concat([
+  PATH,
+  Buffer.from('400178', 'hex'),
+  Buffer.from('7fa11e', 'hex'),
+  Buffer.alloc(4000, 'a'),
+  Buffer.alloc(10_000, 0xbe),
+])
+
+const ATTACKS: Readonly<Record<string, Buffer>> = {
+  'opens and resets streams': repeat(20_000, (index) =>
+    Buffer.concat([frame(1, 5, 2 * index + 1, PATH), frame(3, 0, 2 * index + 1, uint32(8))]),
+  ),
+  'makes us reset streams': repeat(20_000, (index) =>
+    Buffer.concat([frame(1, 4, 2 * index + 1, put()), frame(8, 0, 2 * index + 1, uint32(0))]),
+  ),
+  'never ends a head': Buffer.concat([frame(1, 0, 1, PATH), repeat(50_000, () => frame(9, 0, 1))]),
+  'sends bombs of HPACK': repeat(1000, (index) => frame(1, 5, 2 * index + 1, BOMB)),
+  pings: repeat(50_000, () => frame(6, 0, 0, Buffer.alloc(8))),
+  'changes settings': repeat(50_000, (index) => frame(4, 0, 0, setting(4, index))),
+  'sends empty data': Buffer.concat([frame(1, 4, 1, put()), repeat(50_000, () => frame(0, 0, 1))]),
+  'sends priorities': repeat(50_000, () => frame(2, 0, 1, [0, 0, 0, 0, 1])),
+}
+
+for (const [what, bytes] of Object.entries(ATTACKS)) {
+  test(`a client that ${what} is cut off`, async (t) => {
+    await assertServes()
+    const before = rss()
+    const attackers = await Promise.all(Array.from({ length: 4 }, () => dial(t, 'h2')))
+    for (const { socket } of attackers) {
+      socket.resume()
+      socket.write(Buffer.concat([HELLO, bytes]))
+    }
+    await assertServes()
+    await eventually('all are cut off', () => attackers.every((one) => one.hasEnded()))
+    await assertServes()
+    assert.ok(rss() - before < ROOM, `${rss() - before} kB more`)
+  })
+}
+
+test('clients that ask for much and take nothing cost no more memory than they may', async (t) => {
+  await assertServes()
+  const before = rss()
+  const closed = Buffer.concat([HELLO, frame(h2.SETTINGS, 0, 0, setting(4, 0))])
+  const open = Buffer.concat([
+    HELLO,
+    frame(h2.SETTINGS, 0, 0, setting(4, 2 ** 31 - 1)),
+    frame(h2.WINDOW_UPDATE, 0, 0, uint32(2 ** 30)),
+  ])
+  const requests = repeat(20_000, (index) => frame(1, 5, 2 * index + 1, get('/v1/metrics')))
+  for (const first of [closed, open]) {
+    for (let client = 0; client < 5; client++) {
+      const { socket } = await dial(t, 'h2')
+      socket.pause()
+      socket.write(Buffer.concat([first, requests]))
+    }
+  }
+  for (let client = 0; client < 5; client++) {
+    const { socket } = await dial(t, 'http/1.1')
+    socket.pause()
+    socket.write(Buffer.from('GET /v1/metrics HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(20_000)))
+  }
+  for (let round = 0; round < 50; round++) await assertServes()
+  // 15 clients: what waits in sockets, and the largest piece that was on its way to each.
+  assert.ok(rss() - before < 2 * ROOM, `${rss() - before} kB more`)
+})
+
+test('it was no fault of the server, and it ends well', async () => {
+  assert.doesNotMatch(server.stderr().toString(), /uncaught|bug:|^ +at /im)
+  const { code } = await server.stop()
+  assert.equal(code, 0)
+})
