@@ -3,11 +3,11 @@
  * no extensions. Whatever a client can ask for without end has a budget in limits.ts.
  */
 
-import { coarseNow } from './clock.ts'
 import type { Field } from './field.ts'
-import { HpackDecoder } from './hpack-decoder.ts'
 import { ClosedStreams } from './http2-closed.ts'
+import { Drops } from './http2-drops.ts'
 import * as h2 from './http2-frames.ts'
+import { type Head, HeadReader } from './http2-heads.ts'
 import { Inflow } from './http2-inflow.ts'
 import { Outflow } from './http2-outflow.ts'
 import { FrameReader, type FrameSink } from './http2-reader.ts'
@@ -24,34 +24,23 @@ import type { Serve } from './request.ts'
 const GOAWAY_PING = Buffer.from('go away!', 'latin1')
 const NO_DATA = Buffer.alloc(0)
 
-/** A head of which frames are still to come. */
-interface Block {
-  readonly id: number
-  readonly ends: boolean
-  readonly dependsOnItself: boolean
-  readonly since: number
-  bytes: Buffer
-  frames: number
-}
-
 export class Http2Session extends Protocol implements FrameSink {
   readonly inflow = new Inflow(this.output)
   readonly outflow = new Outflow(this.output)
+  /** The answer is whole, so the client needs to send no more (RFC 9113, 8.1). */
+  readonly drops = new Drops(this.inflow, (stream) => this.#reset(stream.id, h2.NO_ERROR))
   readonly #serve: Serve
   readonly #reader = new FrameReader(this)
-  readonly #decoder = new HpackDecoder(limits.HEADER_TABLE_SIZE, limits.HEADER_LIMIT)
+  readonly #heads = new HeadReader()
   readonly #streams = new Map<number, Http2Stream>()
   readonly #ended = new ClosedStreams()
   readonly #startedAt = performance.now()
   #hasSettings = false
-  #block: Block | undefined
   /** The last stream that the client has opened, and the last that we take. */
   #last = 0
   #lastTaken = h2.LARGEST
   /** When the client was told that no more is taken. */
   #drainedAt = 0
-  /** Streams whose body is dropped. */
-  #dropping = 0
 
   readonly #resets = new Budget(limits.RESETS)
   readonly #pings = new Budget(limits.PINGS)
@@ -112,22 +101,17 @@ export class Http2Session extends Protocol implements FrameSink {
   }
 
   protected override check(now: number): void {
-    const isLate =
-      (!this.#hasSettings && now - this.#startedAt >= limits.HEAD_TIMEOUT) ||
-      (this.#block !== undefined && now - this.#block.since >= limits.HEAD_TIMEOUT)
-    if (isLate) {
+    const hasNoSettings = !this.#hasSettings && now - this.#startedAt >= limits.HEAD_TIMEOUT
+    if (hasNoSettings || this.#heads.isLate(now)) {
       this.#fail(h2.ENHANCE_YOUR_CALM)
       return
     }
     if (this.#drainedAt > 0 && now - this.#drainedAt >= limits.GOAWAY_TIMEOUT) this.#refuseMore()
-    if (this.#dropping === 0) return
-    for (const stream of this.#streams.values()) {
-      if (stream.isDropping && now >= stream.dropsUntil) this.#stopDropping(stream)
-    }
+    this.drops.check(now)
   }
 
   frame(type: number, flags: number, id: number, data: Buffer, at: number, end: number): boolean {
-    if (this.#block !== undefined && type !== h2.CONTINUATION) return this.#fail(h2.PROTOCOL_ERROR)
+    if (this.#heads.isInHead && type !== h2.CONTINUATION) return this.#fail(h2.PROTOCOL_ERROR)
     if (!this.#hasSettings && (type !== h2.SETTINGS || (flags & h2.ACK) !== 0)) {
       return this.#fail(h2.PROTOCOL_ERROR)
     }
@@ -135,9 +119,9 @@ export class Http2Session extends Protocol implements FrameSink {
       case h2.DATA:
         return this.#onData(flags, id, data, at, end)
       case h2.HEADERS:
-        return this.#onHeaders(flags, id, data, at, end)
+        return this.#onHead(this.#heads.begin(flags, id, data, at, end))
       case h2.CONTINUATION:
-        return this.#onContinuation(flags, id, data, at, end)
+        return this.#onHead(this.#heads.proceed(flags, id, data, at, end))
       case h2.PRIORITY:
         return this.#onPriority(id, data, at, end)
       case h2.RST_STREAM:
@@ -155,15 +139,6 @@ export class Http2Session extends Protocol implements FrameSink {
       default:
         return this.#idleFrames.spend() || this.#fail(h2.ENHANCE_YOUR_CALM)
     }
-  }
-
-  /** The body of an answered request is not wanted; the client may finish it, within limits. */
-  drop(stream: Http2Stream): void {
-    stream.isDropping = true
-    stream.dropsUntil = performance.now() + limits.DROP_TIME
-    this.#dropping++
-    this.inflow.release(stream)
-    this.#refill(stream)
   }
 
   /** Sent and received. */
@@ -206,7 +181,7 @@ export class Http2Session extends Protocol implements FrameSink {
       if (isWrong) return this.#reset(id, h2.PROTOCOL_ERROR)
     }
     if (ends) stream.isReceived = true
-    if (stream.isDropping) return this.#onDropped(stream)
+    if (this.drops.has(stream)) return this.#onDropped(stream)
     if (!ends) this.#widen(stream, size - (stop - start))
     if (stop > start) stream.take(data.subarray(start, stop))
     if (ends && !this.isOver) this.#endBody(stream)
@@ -225,86 +200,18 @@ export class Http2Session extends Protocol implements FrameSink {
   }
 
   #onDropped(stream: Http2Stream): boolean {
-    if (stream.isReceived) {
-      this.#undrop(stream)
+    if (!stream.isReceived) this.drops.take(stream)
+    else {
+      this.drops.end(stream)
       if (stream.isSent) this.finished(stream)
-    } else if (stream.received > limits.DROP_LIMIT) this.#stopDropping(stream)
-    else this.#refill(stream)
+    }
     return !this.isOver
   }
 
-  #refill(stream: Http2Stream): void {
-    const { receiveWindow } = stream
-    if (receiveWindow >= limits.STREAM_WINDOW / 2) return
-    this.inflow.refill(stream, limits.STREAM_WINDOW - receiveWindow)
-  }
-
-  /** The answer is whole, so the client needs to send no more (RFC 9113, 8.1). */
-  #stopDropping(stream: Http2Stream): void {
-    if (stream.isSent || stream.isOpen) {
-      const isOpen = stream.isOpen && !stream.isSent
-      this.#undrop(stream)
-      // An answer that goes on ignores what still comes.
-      if (isOpen) return
-      this.#reset(stream.id, h2.NO_ERROR)
-      this.#endIfDone()
-    } else stream.dropsUntil = performance.now() + limits.DROP_TIME
-  }
-
-  #undrop(stream: Http2Stream): void {
-    if (!stream.isDropping) return
-    stream.isDropping = false
-    this.#dropping--
-  }
-
-  #onHeaders(flags: number, id: number, data: Buffer, at: number, end: number): boolean {
-    if (id === 0 || id % 2 === 0) return this.#fail(h2.PROTOCOL_ERROR)
-    let [start, stop] = [at, end]
-    if ((flags & h2.PADDED) !== 0) {
-      if (stop === start) return this.#fail(h2.PROTOCOL_ERROR)
-      stop -= data[start++] as number
-    }
-    let dependsOnItself = false
-    if ((flags & h2.HAS_PRIORITY) !== 0) {
-      if (stop - start < 5) return this.#fail(h2.PROTOCOL_ERROR)
-      dependsOnItself = (h2.readUint32(data, start) & h2.LARGEST) === id
-      start += 5
-    }
-    if (stop < start) return this.#fail(h2.PROTOCOL_ERROR)
-    const ends = (flags & h2.END_STREAM) !== 0
-    if ((flags & h2.END_HEADERS) !== 0) {
-      return this.#onHead(id, ends, dependsOnItself, data, start, stop)
-    }
-    const bytes = Buffer.from(data.subarray(start, stop))
-    this.#block = { id, ends, dependsOnItself, since: coarseNow(), bytes, frames: 0 }
-    return true
-  }
-
-  #onContinuation(flags: number, id: number, data: Buffer, at: number, end: number): boolean {
-    const block = this.#block
-    if (block?.id !== id) return this.#fail(h2.PROTOCOL_ERROR)
-    const isTooLong =
-      ++block.frames > limits.CONTINUATION_LIMIT ||
-      block.bytes.length + end - at > limits.HEADER_BLOCK_LIMIT
-    if (isTooLong) return this.#fail(h2.ENHANCE_YOUR_CALM)
-    block.bytes = Buffer.concat([block.bytes, data.subarray(at, end)])
-    if ((flags & h2.END_HEADERS) === 0) return true
-    this.#block = undefined
-    const { ends, dependsOnItself, bytes } = block
-    return this.#onHead(id, ends, dependsOnItself, bytes, 0, bytes.length)
-  }
-
-  #onHead(
-    id: number,
-    ends: boolean,
-    dependsOnItself: boolean,
-    data: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
-    // Also of a head that is not wanted: the tables of both sides must stay the same.
-    const fields = this.#decoder.decode(data, start, end)
-    if (fields === undefined) return this.#fail(h2.COMPRESSION_ERROR)
+  #onHead(part: Head | number | undefined): boolean {
+    if (part === undefined) return true
+    if (typeof part === 'number') return this.#fail(part)
+    const { id, ends, dependsOnItself, fields, isTooLarge } = part
     const known = this.#streams.get(id)
     if (known !== undefined) return this.#onTrailers(known, ends, fields)
     if (id <= this.#last) return this.#late(id)
@@ -312,7 +219,7 @@ export class Http2Session extends Protocol implements FrameSink {
     // Sent before the client knew that it ends here.
     if (id > this.#lastTaken) return this.#reset(id, h2.REFUSED_STREAM)
     if (dependsOnItself) return this.#reset(id, h2.PROTOCOL_ERROR)
-    if (this.#decoder.isTooLarge) return this.#reset(id, h2.ENHANCE_YOUR_CALM)
+    if (isTooLarge) return this.#reset(id, h2.ENHANCE_YOUR_CALM)
     if (this.#streams.size >= limits.STREAM_LIMIT || this.outflow.isFull)
       return this.#reset(id, h2.REFUSED_STREAM)
     const head = requestOf(fields)
@@ -332,7 +239,7 @@ export class Http2Session extends Protocol implements FrameSink {
     const isShort = contentLength !== undefined && stream.received < contentLength
     if (!ends || isShort || !areTrailers(fields)) return this.#reset(id, h2.PROTOCOL_ERROR)
     stream.isReceived = true
-    if (stream.isDropping) return this.#onDropped(stream)
+    if (this.drops.has(stream)) return this.#onDropped(stream)
     this.#endBody(stream)
     return !this.isOver
   }
@@ -460,7 +367,7 @@ export class Http2Session extends Protocol implements FrameSink {
     this.#ended.add(stream.id, byUs)
     this.inflow.release(stream)
     this.outflow.forget(stream)
-    this.#undrop(stream)
+    this.drops.end(stream)
   }
 
   #lose(stream: Http2Stream): void {

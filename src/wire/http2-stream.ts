@@ -17,9 +17,6 @@ export class Http2Stream implements Stream {
   /** Its answer goes on: nobody knows how long. */
   isOpen = false
   isGone = false
-  /** The answer is given; what still comes is dropped. */
-  isDropping = false
-  dropsUntil = 0
 
   /** Bytes that may still come, that have come, that are wanted in all, and that were granted. */
   receiveWindow = STREAM_WINDOW
@@ -90,7 +87,7 @@ export class Http2Stream implements Stream {
     this.receiver = undefined
     const isHeadOnly = body === undefined || this.head.method === 'HEAD'
     outflow.sendHead(this, head, length, isHeadOnly)
-    if (!this.isReceived) this.#session.drop(this)
+    if (!this.isReceived) this.#session.drops.begin(this)
     if (isHeadOnly) this.sent()
     else outflow.sendBody(this, body, length)
   }
@@ -98,7 +95,7 @@ export class Http2Stream implements Stream {
   open(head: AnswerHead): void {
     this.isOpen = true
     this.#session.outflow.sendHead(this, head, undefined, false)
-    if (!this.isReceived) this.#session.drop(this)
+    if (!this.isReceived) this.#session.drops.begin(this)
   }
 
   get backlog(): number {

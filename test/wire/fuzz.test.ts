@@ -196,8 +196,8 @@ test('HTTP/1.1: what we take, Node’s parser reads in the same way', async () =
     // Node knows fewer methods, and speaks no more after an upgrade or CONNECT.
     if (ours.length !== witness.seen.length || /upgrade|CONNECT/i.test(input.toString('latin1')))
       return
-    // Nor does it know tabs around a length, which RFC 9110, 5.6.3 allows.
-    if (/length:[^\r\n]*\t/i.test(input.toString('latin1'))) return
+    // Nor does it know tabs around a length or coding, which RFC 9110, 5.6.3 allows.
+    if (/(?:length|encoding):[^\r\n]*\t/i.test(input.toString('latin1'))) return
     // Of those that we answer at once, or for long, we do not look at the body.
     if (ours.some((line) => /refuse|open/.test(line))) return
     const theirs = await readByNode(input, ours.length)
