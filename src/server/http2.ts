@@ -23,14 +23,14 @@ export interface Http2Options {
   /** Milliseconds for which a session may do nothing. */
   readonly idle: number
   /** Whether it does something just now. */
-  isBusy(): boolean
+  readonly isBusy: () => boolean
   /** A request has begun. @param rawHeaders names and values in turn: in `headers`, those that came twice are one. */
-  onStream(
+  readonly onStream: (
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     flags: number,
     rawHeaders: readonly string[],
-  ): void
+  ) => void
 }
 
 /** Speaks HTTP/2 on a socket. The session ends when its socket does, or when it has been idle for too long. */

@@ -9,24 +9,38 @@ import { openStore, type StoreConfig } from '../support/stores.ts'
 import type { FakeService } from './fakes/service.ts'
 import { isWell, openResources, storeOutages, until } from './outage.ts'
 
+/** A fake that can be put out of order. */
+export type Troubled = Pick<FakeService, 'url' | 'port' | 'fail' | 'heal' | 'taken'>
+
 export interface Subject {
-  readonly service: FakeService
+  readonly service: Troubled
   /** Settings for the service at this URL. */
   at(url: string): StoreConfig
 }
 
 interface Scene {
-  readonly service: FakeService
+  readonly service: Troubled
   /** Has the entry `there`. */
   readonly store: KeyStore
 }
 
-/** @param start gives a fresh fake with a certificate for 127.0.0.1 and `keys.test`. */
-export function keyStoreOutages(name: string, start: (t: TestContext) => Promise<Subject>): void {
-  storeOutages(name, async (t) => {
-    const { service, at } = await start(t)
-    return { port: service.port, at: (host, port) => at(`https://${host}:${port}`) }
-  })
+/**
+ * @param start gives a fresh fake with a certificate for 127.0.0.1 and `keys.test`.
+ * @param options fewer reconnects where a vendor's client takes its time with each
+ */
+export function keyStoreOutages(
+  name: string,
+  start: (t: TestContext) => Promise<Subject>,
+  options: { readonly reconnects?: number } = {},
+): void {
+  storeOutages(
+    name,
+    async (t) => {
+      const { service, at } = await start(t)
+      return { port: service.port, at: (host, port) => at(`https://${host}:${port}`) }
+    },
+    options,
+  )
 
   const outage = (fact: string, check: (scene: Scene) => Promise<void>): void => {
     test(`${name}: ${fact}`, async (t) => {
@@ -82,7 +96,12 @@ export function keyStoreOutages(name: string, start: (t: TestContext) => Promise
     }
     await until(() => openResources() <= before)
     service.fail('error')
-    await assert.rejects(openStore(t, at(service.url)), { name: 'KeyStoreError' })
+    const ends: (() => unknown)[] = []
+    const opened = openStore({ after: (end) => void ends.push(end) }, at(service.url))
+    // Not all ask the service anything yet when they are opened.
+    const status = opened.then((store) => store.status(SIGNAL))
+    await assert.rejects(status, { name: 'KeyStoreError' })
+    for (const end of ends) await end()
     await until(() => openResources() <= before)
   })
 }

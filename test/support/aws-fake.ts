@@ -30,9 +30,12 @@ export class AwsFake {
   slowDeletions = false
   #http: FakeHttp | undefined
 
-  static async start(t: Owner): Promise<AwsFake> {
+  static async start(
+    t: Owner,
+    tls?: { readonly key: string; readonly cert: string },
+  ): Promise<AwsFake> {
     const fake = new AwsFake()
-    fake.#http = await FakeHttp.start(t, (request) => fake.#answer(request))
+    fake.#http = await FakeHttp.start(t, (request) => fake.#answer(request), tls)
     return fake
   }
 

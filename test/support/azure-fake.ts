@@ -6,18 +6,16 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 
-import { certificate } from './certificates.ts'
 import { type FakeAnswer, FakeHttp, type FakeRequest } from './fake-http.ts'
 import { Fixtures } from './fixtures.ts'
 import type { Owner } from './server.ts'
 import type { StoreConfig } from './stores.ts'
+import { NAMES, trustedCertificate } from './trust.ts'
 
 const FIXTURES = new Fixtures('azure.json', {
   digits: /^\d+$/,
+  host: /^(?:my-vault\.vault\.azure|keys)\.test$/,
   token: /^token-\d+$/,
   version: /^[0-9a-f]{32}$/,
 })
@@ -77,11 +75,10 @@ export class AzureFake {
     this.#resolution = clockResolution
   }
 
-  /** Of this process and its children; `azure-world.ts` must be loaded. */
   static async start(t: Owner, options: AzureFakeOptions = {}): Promise<AzureFake> {
     const fake = new AzureFake(options)
-    const pair = await trusted()
-    fake.#http = await FakeHttp.start(t, (request) => fake.#answer(request), pair)
+    const { key, cert } = await trustedCertificate()
+    fake.#http = await FakeHttp.start(t, (request) => fake.#answer(request), { key, cert })
     process.env['AZURE_AUTHORITY_HOST'] = `https://${AUTHORITY}:${fake.#http.port}`
     t.after(() => delete process.env['AZURE_AUTHORITY_HOST'])
     return fake
@@ -131,11 +128,11 @@ export class AzureFake {
   #answer(request: FakeRequest): FakeAnswer {
     const [host] = (request.headers['host'] ?? '').split(':')
     if (host === AUTHORITY) return this.#authority(request)
-    assert.equal(host, HOST)
+    assert.ok(NAMES.includes(host ?? ''))
     const token = request.headers['authorization']?.replace('Bearer ', '')
     if (token === undefined || !this.tokens.has(token)) {
       if (token === undefined) assert.equal(request.body, '', 'no secret without a token')
-      return this.#challenge()
+      return this.#challenge(host ?? '')
     }
     const operation = FIXTURES.operation(request)
     this.intercept(operation)
@@ -171,7 +168,7 @@ export class AzureFake {
     const form = new URLSearchParams(body)
     assert.equal(form.get('client_id'), CLIENT)
     assert.equal(form.get('grant_type'), 'client_credentials')
-    assert.match(form.get('scope') ?? '', /^https:\/\/vault\.azure\.test\/\.default/)
+    assert.match(form.get('scope') ?? '', /^https:\/\/(?:vault\.azure\.)?test\/\.default/)
     const proof = form.get('client_secret') ?? form.get('client_assertion')
     this.grants.push(form.has('client_secret') ? 'secret' : `assertion ${proof}`)
     if (form.has('client_secret') && proof !== SECRET)
@@ -183,13 +180,14 @@ export class AzureFake {
     return json(200, { ...this.issue(), ext_expires_in: this.tokenLife })
   }
 
-  #challenge(): FakeAnswer {
+  #challenge(host: string): FakeAnswer {
+    const resource = host.slice(host.indexOf('.') + 1)
     const authority = `https://${AUTHORITY}:${this.http.port}/${TENANT}`
     return {
       ...failure(401, 'Unauthorized'),
       headers: {
         'content-type': 'application/json',
-        'www-authenticate': `Bearer authorization="${authority}", resource="https://vault.azure.test"`,
+        'www-authenticate': `Bearer authorization="${authority}", resource="https://${resource}"`,
       },
     }
   }
@@ -300,20 +298,4 @@ function json(status: number, body: object): FakeAnswer {
 export function failure(status: number, code: string, inner?: string): FakeAnswer {
   const innererror = inner === undefined ? {} : { innererror: { code: inner } }
   return json(status, { error: { code, message: `${inner ?? code}: no`, ...innererror } })
-}
-
-let pair: Promise<{ readonly key: string; readonly cert: string }> | undefined
-
-function trusted(): Promise<{ readonly key: string; readonly cert: string }> {
-  pair ??= (async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'kes-test-'))
-    process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
-    const issuer = await certificate({ subject: 'the CA of the fakes', ca: true })
-    process.env['KES_TEST_CA'] = join(directory, 'ca.pem')
-    writeFileSync(process.env['KES_TEST_CA'], issuer.cert)
-    process.env['NODE_OPTIONS'] = `--import=${new URL('./azure-world.js', import.meta.url).href}`
-    await import('./azure-world.ts')
-    return certificate({ subject: HOST, issuer, dns: [HOST, AUTHORITY] })
-  })()
-  return pair
 }

@@ -167,6 +167,7 @@ export interface MovingName {
 /** @param name one that nobody has, below `.test` */
 export function movingName(t: Owner, name: string, address: string): MovingName {
   const moving = { name, address }
+  const lookupPromised = dns.promises.lookup
   const lookup = dns.lookup as (...args: unknown[]) => void
   const mocked = mock.method(dns, 'lookup', (...args: unknown[]) => {
     const [host, options] = args
@@ -177,6 +178,14 @@ export function movingName(t: Owner, name: string, address: string): MovingName 
       setImmediate(done, null, [{ address: moving.address, family: 4 }])
     else setImmediate(done, null, moving.address, 4)
   })
-  t.after(() => mocked.mock.restore())
+  const promised = mock.method(dns.promises, 'lookup', async (...args: unknown[]) =>
+    args[0] === name
+      ? [{ address: moving.address, family: 4 }]
+      : lookupPromised(...(args as [string, object])),
+  )
+  t.after(() => {
+    mocked.mock.restore()
+    promised.mock.restore()
+  })
   return moving
 }

@@ -24,9 +24,9 @@ export interface FakeAnswer {
 
 /**
  * What happens to a request instead of its answer: never an answer, a broken connection, another answer; `lost`: it
- * has its effect, then the connection breaks.
+ * has its effect, then the connection breaks; `half`: amid the answer.
  */
-export type Fault = 'hang' | 'reset' | 'lost' | FakeAnswer
+export type Fault = 'hang' | 'reset' | 'lost' | 'half' | FakeAnswer
 
 export type Handler = (request: FakeRequest) => FakeAnswer | Promise<FakeAnswer>
 
@@ -38,6 +38,8 @@ export class FakeHttp {
   faults: Fault[] = []
   /** For all requests, once the queue of faults is empty. */
   fault: Fault | undefined
+  /** For one request, once the queue is empty. */
+  choose: (request: FakeRequest) => Fault | undefined = () => undefined
   readonly #sockets = new Set<Socket>()
   readonly #handle: Handler
   /** What was wrong with requests. */
@@ -95,7 +97,7 @@ export class FakeHttp {
       body: Buffer.concat(chunks).toString(),
     }
     this.requests.push(request)
-    const fault = this.faults.shift() ?? this.fault
+    const fault = this.faults.shift() ?? this.choose(request) ?? this.fault
     if (fault === 'hang') return
     if (fault === 'reset') return void incoming.socket.destroy()
     let answer = typeof fault === 'object' ? fault : undefined
@@ -108,10 +110,14 @@ export class FakeHttp {
     if (fault === 'lost') return void incoming.socket.destroy()
     const { status, headers = {}, body } = answer
     const isText = typeof body === 'string' || body === undefined
+    const text = isText ? (body ?? '') : JSON.stringify(body)
     response.writeHead(status, {
       ...(!isText && { 'content-type': 'application/json' }),
+      ...(status !== 204 && { 'content-length': Buffer.byteLength(text) }),
       ...headers,
     })
-    response.end(isText ? body : JSON.stringify(body))
+    if (fault !== 'half') return void response.end(text)
+    response.write(text.slice(0, -1))
+    setTimeout(() => response.destroy(), 10)
   }
 }

@@ -4,7 +4,7 @@
  */
 
 // First: see there.
-import { trustedCertificate } from './gcp-trust.ts'
+import { trustedCertificate } from './trust.ts'
 
 import assert from 'node:assert/strict'
 import { createPublicKey, createVerify, generateKeyPairSync, type KeyObject } from 'node:crypto'
@@ -161,6 +161,7 @@ export class GcpFake {
       )
       FIXTURES.operation({ method: 'gRPC', path: `/${SERVICE}/${operation}`, headers, body })
       fault ??= (await this.intercept(operation)) ?? undefined
+      if (fault === 'hang') return
       if (typeof fault === 'object') return done(fault)
       answer = isSigned(headers['authorization'] ?? '')
         ? this.#perform(operation, request)

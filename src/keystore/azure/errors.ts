@@ -57,6 +57,7 @@ export function translate(error: unknown, attempt: Attempt): Error {
   const connection = connectionError(error, endpoint)
   if (connection !== undefined) return connection
   const what = `${endpoint}: secrets/${permission}`
+  if (isBrokenOff(error)) return new KeyStoreError('unreachable', `${what}: ${words}`, cause)
   if (status === undefined) return new KeyStoreError('failed', `${what}: ${words}`, cause)
   const code = innermostCode(error)
   const said = `${what}: answered with status ${status}${code && ` ${code}`}: ${words}`
@@ -65,6 +66,11 @@ export function translate(error: unknown, attempt: Attempt): Error {
     return new VaultError('denied', `${said}; are the credentials and the tenant right?`, facts)
   if (status === 403) return new VaultError('denied', `${said}; ${advice(code, permission)}`, facts)
   return new VaultError(isNoAnswer(status) ? 'unreachable' : 'failed', said, facts)
+}
+
+/** Of a connection that broke amid the answer; the client does not try that again. */
+export function isBrokenOff(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Error reading response')
 }
 
 function advice(code: string, permission: Permission): string {

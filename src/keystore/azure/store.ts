@@ -13,12 +13,13 @@ import { type Listing, type Page, pageOf } from '../../names.ts'
 import type { AzureConfig } from '../azure.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import { callSdk, pause } from '../sdk.ts'
-import { type Permission, translate, VaultError } from './errors.ts'
+import { isBrokenOff, type Permission, translate, VaultError } from './errors.ts'
 
 export type Sdk = typeof import('@azure/identity') & typeof import('@azure/keyvault-secrets')
 
 /** The Go server's. */
 const RETRIES = { maxRetries: 7, retryDelayInMs: 200, maxRetryDelayInMs: 800 }
+const TRIES = 3
 const PURGES_BEFORE_CREATE = 25
 const CREATES_AFTER_PURGE = 7
 const PURGES_AFTER_DELETE = 10
@@ -196,14 +197,17 @@ export class AzureStore implements KeyStore {
     }
   }
 
-  /** A refused token is not asked for again by the client that has it, so another client tries once more. */
+  /**
+   * Tries again what the client does not: after an answer that broke off, and, with another client, after a refused
+   * token, which the one that has it would keep.
+   */
   async #call<T>(
     permission: Permission,
     signal: AbortSignal,
     work: (client: SecretClient, options: CallOptions) => Promise<T>,
     value?: string,
   ): Promise<T> {
-    for (let isFirst = true; ; isFirst = false) {
+    for (let attempt = 1; ; attempt++) {
       const client = this.#client
       let status: number | undefined
       const options: CallOptions = {
@@ -218,8 +222,10 @@ export class AzureStore implements KeyStore {
             translate(error, { permission, endpoint: this.#config.endpoint, status, value }),
         )
       } catch (error) {
-        if (!isVaultError(error, 401) || !isFirst) throw error
-        if (this.#client === client) this.#client = this.#connect()
+        const isRefused = isVaultError(error, 401) && attempt === 1
+        if (isRefused && this.#client === client) this.#client = this.#connect()
+        const isBroken = error instanceof Error && isBrokenOff(error.cause) && attempt < TRIES
+        if (!isRefused && !isBroken) throw error
       }
     }
   }

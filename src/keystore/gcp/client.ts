@@ -76,6 +76,8 @@ export class GcpClient {
         )
       } catch (error) {
         const code = error instanceof Error ? codeOf(error.cause) : undefined
+        // An earlier try, whose answer was lost, has done it.
+        if (name === 'deleteSecret' && attempt > 1 && code === Code.notFound) return {}
         const isSilent = signal.aborted || code === Code.deadlineExceeded
         // The client would stay with a dead connection, or a token that is no longer good.
         if (isSilent || code === Code.unauthenticated) this.#forget(client)
@@ -86,7 +88,7 @@ export class GcpClient {
           (code === Code.unauthenticated && attempt === 1)
         if (signal.aborted || attempt === TRIES || !isWorthAnother) throw error
       }
-      await pause(200 * 2 ** (attempt - 1) * (0.5 + Math.random()), signal)
+      await pause(50 * 5 ** (attempt - 1) * (0.5 + Math.random()), signal)
     }
   }
 
@@ -134,9 +136,10 @@ export class GcpClient {
           private_key: credentials.private_key.reveal(),
         },
       }),
-      // By default it would take up to two minutes until a service that is back is noticed.
+      // By default it would take up to two minutes until a service that is back, or elsewhere, is noticed.
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.dns_min_time_between_resolutions_ms': 500,
     })
   }
 }
