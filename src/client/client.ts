@@ -44,6 +44,13 @@ export interface KeyMaterial {
   readonly hmacKey?: Uint8Array | undefined
 }
 
+export interface RuleLists {
+  /** Paths that may be called: exact, or a prefix if it ends in `*`. */
+  readonly allow?: readonly string[] | undefined
+  /** Paths that must not be called, whatever `allow` says. */
+  readonly deny?: readonly string[] | undefined
+}
+
 export interface PageOptions extends CallOptions {
   /** Of the page before, instead of a prefix. */
   readonly continueAt?: string | undefined
@@ -205,6 +212,39 @@ export class KesClient implements AsyncDisposable {
     }
   }
 
+  /**
+   * Makes a policy, or replaces its rules. The change is that server's alone, and lasts until it restarts; where
+   * there are several endpoints, each is to be told by a client of its own. So it is with the next three, too.
+   */
+  async writePolicy(
+    name: string,
+    { allow = [], deny = [] }: RuleLists,
+    options?: CallOptions,
+  ): Promise<void> {
+    const body = { allow, deny }
+    await this.#change('PUT', `/v1/policy/write/${segment(name)}`, body, repeatable(options))
+  }
+
+  /**
+   * Gives an identity a policy, instead of the one that it has.
+   *
+   * @throws PolicyNotFoundError; RefusedError for the admin's identity; NotAllowedError for one's own
+   */
+  async assignPolicy(name: string, identity: string, options?: CallOptions): Promise<void> {
+    const path = `/v1/policy/assign/${segment(name)}`
+    await this.#change('PUT', path, { identity }, repeatable(options))
+  }
+
+  /** Whoever has the policy has none from then on. @throws PolicyNotFoundError */
+  async deletePolicy(name: string, options?: CallOptions): Promise<void> {
+    await this.#change('DELETE', `/v1/policy/delete/${segment(name)}`, undefined, options)
+  }
+
+  /** Takes an identity's policy away. @throws IdentityNotFoundError; RefusedError for the admin's */
+  async deleteIdentity(identity: string, options?: CallOptions): Promise<void> {
+    await this.#change('DELETE', `/v1/identity/delete/${segment(identity)}`, undefined, options)
+  }
+
   /** All policy names with a prefix, page after page. */
   policies(prefix = '', options?: CallOptions): AsyncGenerator<string, void> {
     return this.#names((page) => this.listPolicies(prefix, { ...options, ...page }))
@@ -274,14 +314,14 @@ export class KesClient implements AsyncDisposable {
 
   /** A call whose repetition does no harm. */
   async #ask(path: string, body: unknown, options: CallOptions = {}): Promise<AnswerFields> {
-    return fieldsOf(await this.request('PUT', path, { ...options, body, isRepeatable: true }))
+    return fieldsOf(await this.request('PUT', path, { ...repeatable(options), body }))
   }
 
   async #change(
     method: string,
     path: string,
     body: unknown,
-    options: CallOptions = {},
+    options: RequestOptions = {},
   ): Promise<void> {
     expectNothing(await this.request(method, path, { ...options, body }))
   }
@@ -309,6 +349,11 @@ export class KesClient implements AsyncDisposable {
 /** A page for people, such as a proxy's, does not mean that anything was done. @throws AnswerError */
 function expectNothing(answer: Answer): void {
   if (answer.body.length > 0) answer.json()
+}
+
+/** Done twice it is as if done once. */
+function repeatable(options: CallOptions | undefined): RequestOptions {
+  return { ...options, isRepeatable: true }
 }
 
 function fieldsOf(answer: Answer): AnswerFields {

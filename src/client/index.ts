@@ -17,7 +17,13 @@ export type {
   Version,
 } from './answers.ts'
 export type { Answer, CallOptions, RequestOptions } from './caller.ts'
-export { type ContextOptions, KesClient, type KeyMaterial, type PageOptions } from './client.ts'
+export {
+  type ContextOptions,
+  KesClient,
+  type KeyMaterial,
+  type PageOptions,
+  type RuleLists,
+} from './client.ts'
 export {
   AnswerError,
   type ClientErrorCode,

@@ -178,6 +178,35 @@ test('policies and identities are described, read and listed', async (t) => {
   assert.equal((await nobody.describeSelf()).createdAt, undefined)
 })
 
+test('policies are written, assigned and deleted, and count for the next call', async (t) => {
+  const { server, admin, nobody } = await start(t)
+  const { identity } = server.nobody
+  await admin.writePolicy('p', { allow: ['/v1/key/create/*'], deny: ['/v1/key/create/keep'] })
+  const { allow, deny, createdBy } = await admin.readPolicy('p')
+  assert.deepEqual(
+    [allow, deny, createdBy],
+    [['/v1/key/create/*'], ['/v1/key/create/keep'], server.admin.identity],
+  )
+  await assert.rejects(nobody.createKey('a'), NotAllowedError)
+  await admin.assignPolicy('p', identity)
+  await nobody.createKey('a')
+  await assert.rejects(nobody.createKey('keep'), NotAllowedError)
+  await admin.writePolicy('p', { deny: ['/v1/key/create/b'] })
+  await assert.rejects(nobody.createKey('c'), NotAllowedError)
+  await admin.deleteIdentity(identity)
+  await assert.rejects(admin.describeIdentity(identity), IdentityNotFoundError)
+  await admin.deletePolicy('p')
+  await assert.rejects(admin.readPolicy('p'), PolicyNotFoundError)
+
+  await assert.rejects(admin.deletePolicy('p'), PolicyNotFoundError)
+  await assert.rejects(admin.assignPolicy('p', identity), PolicyNotFoundError)
+  await assert.rejects(admin.deleteIdentity(identity), IdentityNotFoundError)
+  const refusal = { name: 'RefusedError', status: 400, message: /admin$/ }
+  await assert.rejects(admin.assignPolicy('user', server.admin.identity), refusal)
+  await assert.rejects(admin.deleteIdentity(server.admin.identity), refusal)
+  await assert.rejects(nobody.writePolicy('p', {}), NotAllowedError)
+})
+
 test('a listing of several pages is one iteration, and can be left in the middle', async (t) => {
   const store = new FakeStore()
   const names = Array.from({ length: 2500 }, (_, index) => `k-${String(index).padStart(4, '0')}`)
