@@ -38,12 +38,26 @@ export async function withClient<T>(
   work: (client: KesClient) => Promise<T>,
 ): Promise<T> {
   const client = newClient(await clientOptions(options))
+  return closing([client], () => work(client))
+}
+
+/** The same with a client for each of the servers: for what differs between them. @throws as withClient */
+export async function withEveryClient<T>(
+  options: ConnectionOptions,
+  work: (clients: readonly KesClient[]) => Promise<T>,
+): Promise<T> {
+  const shared = await clientOptions(options)
+  const clients = newClient(shared).endpoints.map((url) => newClient({ ...shared, endpoints: url }))
+  return closing(clients, () => work(clients))
+}
+
+async function closing<T>(clients: readonly KesClient[], work: () => Promise<T>): Promise<T> {
   try {
-    return await work(client)
+    return await work()
   } catch (error) {
     throw error instanceof KesClientError ? new CommandError(explain(error)) : error
   } finally {
-    await client.close()
+    await Promise.all(clients.map((client) => client.close()))
   }
 }
 
@@ -62,14 +76,14 @@ export async function attempt<T>(what: string, work: Promise<T>): Promise<T> {
 }
 
 /** Does one thing after the other, also when some fail. @throws CommandError that names every failure */
-export async function attemptEach(
-  names: readonly string[],
-  work: (name: string) => Promise<void>,
+export async function attemptEach<T>(
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
 ): Promise<void> {
   const failures: string[] = []
-  for (const name of names) {
+  for (const item of items) {
     try {
-      await work(name)
+      await work(item)
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       failures.push(error.message)

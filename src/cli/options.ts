@@ -31,6 +31,10 @@ export const CONNECTION: readonly OptionSpec[] = [
   { flags: '-e, --enclave <name>', help: 'the enclave to work in [KES_ENCLAVE]' },
 ]
 
+/** In the help of every command that changes who may do what. */
+export const UNTIL_RESTART =
+  'It counts at once, until the server restarts: the config file is what lasts. Of several servers each is told.'
+
 export const ENVIRONMENT: readonly (readonly [name: string, help: string])[] = [
   ['KES_SERVER', 'https://host:port or host:port [https://127.0.0.1:7373]'],
   ['KES_API_KEY', 'API key to authenticate with'],

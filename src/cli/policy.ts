@@ -6,9 +6,10 @@ import { checkMethod, Router } from '../api/router.ts'
 import { hint } from '../auth/access.ts'
 import { Policy } from '../auth/policy.ts'
 import { IdentityNotFoundError, type KesClient } from '../client/index.ts'
-import { type Identity, parseIdentity } from '../crypto/identity.ts'
+import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
 import { now } from '../time.ts'
+import { checkIdentity } from './access-change.ts'
 import { UsageError } from './command.ts'
 import { attempt, type ConnectionOptions, withClient } from './connect.ts'
 import { painter, print, printFields, printJson, say } from './output.ts'
@@ -70,12 +71,7 @@ export async function explain(
   path: string,
   options: ConnectionOptions,
 ): Promise<void> {
-  const identity = parseIdentity(who)
-  if (identity === undefined) {
-    throw new UsageError(
-      `'${who}' is no identity, which has 64 hex digits; kes identity of prints that of an API key or certificate`,
-    )
-  }
+  const identity = checkIdentity(who)
   const { route, param } = findRoute(method.toUpperCase(), path)
   const verdict = await withClient(options, (client) => judge(client, identity, route, path, param))
   if (options.json === true) {

@@ -20,8 +20,8 @@ export const COMMANDS: readonly CommandSpec[] = [
 export const GROUPS: Readonly<Record<string, string>> = {
   config: 'Look at config files.',
   key: 'Create, use and delete keys.',
-  policy: 'Look at policies, and at what they decide.',
-  identity: 'Make and look at identities.',
+  policy: 'Look at policies and at what they decide, and change them.',
+  identity: 'Make identities, look at them, take their policies away.',
 }
 
 /** Other words for the first words of a command line. They are not in the help. */

@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 
 import { ROUTES } from '../api/index.ts'
 import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
-import { ApiKey, type Identity, parseIdentity } from '../crypto/identity.ts'
+import { type Identity, isApiKey, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { isName } from '../names.ts'
@@ -227,8 +227,4 @@ export class MeaningReader {
   #warn(path: Path, message: string): void {
     this.#file.note('warning', path, message)
   }
-}
-
-function isApiKey(text: string): boolean {
-  return text.startsWith('kes:') || ApiKey.parse(text) !== undefined
 }

@@ -57,3 +57,8 @@ export class ApiKey {
     return PREFIX + Buffer.concat([Buffer.of(ED25519), this.#seed]).toString('base64')
   }
 }
+
+/** Whether a text is an API key, or was meant to be: a secret, not to be repeated. */
+export function isApiKey(text: string): boolean {
+  return text.startsWith('kes:') || ApiKey.parse(text) !== undefined
+}

@@ -1,7 +1,7 @@
 /** The commands about identities. */
 
 import type { CommandSpec } from '../command.ts'
-import { clientCommand, OUTPUT } from '../options.ts'
+import { clientCommand, OUTPUT, UNTIL_RESTART } from '../options.ts'
 
 export const IDENTITY_COMMANDS: readonly CommandSpec[] = [
   {
@@ -60,5 +60,14 @@ export const IDENTITY_COMMANDS: readonly CommandSpec[] = [
     examples: ['kes identity ls', 'kes identity ls 3ec'],
     run: async ([pattern], options) =>
       (await import('../list.ts')).list('identities', pattern, options),
+  }),
+  clientCommand({
+    name: 'identity rm',
+    summary: 'Take the policies of identities away.',
+    detail: 'They may do nothing from then on. Of several it tries every one. ' + UNTIL_RESTART,
+    args: [{ name: '<identity...>', help: '64 hex digits each' }],
+    examples: ['kes identity rm "$(kes identity of client.cert)"'],
+    run: async (identities, options) =>
+      (await import('../access-change.ts')).removeIdentities(identities, options),
   }),
 ]

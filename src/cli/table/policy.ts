@@ -1,7 +1,7 @@
 /** The commands about policies, and the listing of everything that has a name. */
 
 import type { ArgumentSpec, CommandSpec } from '../command.ts'
-import { clientCommand } from '../options.ts'
+import { clientCommand, UNTIL_RESTART } from '../options.ts'
 
 const NAME: ArgumentSpec = { name: '<name>', help: 'name of the policy' }
 
@@ -27,6 +27,44 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     examples: ['kes policy ls', "kes policy ls 'my-app*'"],
     run: async ([pattern], options) =>
       (await import('../list.ts')).list('policies', pattern, options),
+  }),
+  clientCommand({
+    name: 'policy create',
+    summary: 'Make a policy, or replace its rules.',
+    detail:
+      'The file has the lists allow and deny, in YAML or JSON: as in a config file, or as kes policy show --json ' +
+      'prints them. The identities that it names get the policy, too. ' +
+      UNTIL_RESTART,
+    args: [
+      NAME,
+      { name: '<file>', help: 'path of the file; - reads standard input', completes: 'file' },
+    ],
+    examples: [
+      'kes policy create my-policy policy.yml',
+      'kes policy show my-policy --json | kes policy create my-copy -',
+    ],
+    run: async ([name = '', file = ''], options) =>
+      (await import('../access-change.ts')).create(name, file, options),
+  }),
+  clientCommand({
+    name: 'policy assign',
+    summary: 'Give an identity a policy, instead of the one that it has.',
+    detail: UNTIL_RESTART,
+    args: [NAME, { name: '<identity>', help: '64 hex digits' }],
+    examples: ['kes policy assign my-policy "$(kes identity of client.cert)"'],
+    run: async ([name = '', identity = ''], options) =>
+      (await import('../access-change.ts')).assign(name, identity, options),
+  }),
+  clientCommand({
+    name: 'policy rm',
+    summary: 'Delete policies.',
+    detail:
+      'Whoever has one of them may do nothing from then on. Of several it tries every one. ' +
+      UNTIL_RESTART,
+    args: [{ name: '<name...>', help: 'names of policies' }],
+    examples: ['kes policy rm my-policy'],
+    run: async (names, options) =>
+      (await import('../access-change.ts')).removePolicies(names, options),
   }),
   clientCommand({
     name: 'policy explain',
