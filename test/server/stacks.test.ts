@@ -111,3 +111,48 @@ for (const row of table.requests) {
     })
   }
 }
+
+/** What a stack answers itself, or reads in a way of its own. */
+const RAW: Readonly<Record<string, string>> = {
+  'no request': 'how do you do\r\n\r\n',
+  'too large a head': http1('GET', '/version', [`X-Large: ${'a'.repeat(20_000)}`]),
+  'HTTP/1.0': 'GET /version HTTP/1.0\r\n\r\n',
+  'HTTP/1.0 that is kept, and a second request':
+    'GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /version HTTP/1.0\r\n\r\n',
+  'two requests at once': http1('GET', '/version', []) + http1('GET', '/v1/api'),
+  HEAD: http1('HEAD', '/version'),
+  'OPTIONS *': http1('OPTIONS', '*'),
+  'an expectation': http1(
+    'PUT',
+    '/v1/key/hmac/none',
+    ['Expect: 100-continue', 'Content-Length: 2', 'Connection: close'],
+    '{}',
+  ),
+  'chunks that are none': http1(
+    'PUT',
+    '/v1/key/hmac/none',
+    ['Transfer-Encoding: chunked'],
+    'zz\r\n',
+  ),
+  'a length and chunks': http1(
+    'PUT',
+    '/v1/key/hmac/none',
+    ['Transfer-Encoding: chunked', 'Content-Length: 5'],
+    '0\r\n\r\n',
+  ),
+  'an upgrade': http1('GET', '/version', ['Connection: upgrade, close', 'Upgrade: h2c']),
+  'a target in full': http1('GET', 'https://localhost/version'),
+}
+
+for (const [what, bytes] of Object.entries(RAW)) {
+  test(`${what}: both stacks answer the same bytes`, async () => {
+    const { key, cert } = admin
+    const [a, b] = await Promise.all(
+      [node, lean].map(({ port }) => talk(port, { bytes, tls: { key, cert } })),
+    )
+    const dateless = (text = ''): string => text.replaceAll(/^Date: [^\r]+/gm, 'Date: {date}')
+    assert.match(a?.text ?? '', /^HTTP\/1\.1 \d\d\d /)
+    assert.equal(dateless(b?.text), dateless(a?.text))
+    assert.ok(a?.closed && b?.closed)
+  })
+}
