@@ -213,9 +213,9 @@ export const schema = v.object({
     ),
   ),
   http: v.pipe(
-    optional(v.picklist(['node', 'lean'], 'write node or lean'), 'node'),
+    optional(v.picklist(['node', 'lean'], 'write node or lean'), 'lean'),
     v.description(
-      'Ours: the implementation of HTTP. node: Node’s own. lean: ours, for less CPU per request.',
+      'Ours: the implementation of HTTP. lean: our own framing, for less CPU per request. node: Node’s classes.',
     ),
   ),
 })

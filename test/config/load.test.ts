@@ -130,7 +130,7 @@ test('a config with all sections of the Go server loads without findings', () =>
     cache: { any: 300_000, unused: 30_000, offline: 0, changes: 15_000 },
     log: { threshold: 0, audit: false, format: 'text' },
     keys: ['some-key', 'another-key'],
-    http: 'node',
+    http: 'lean',
     keystore: { kind: fs, settings: { path: './keys' } },
   })
 })
