@@ -62,8 +62,8 @@ export class Pipeline {
   review(state: State): void {
     for (const [exchange, follower] of this.#following) {
       const { identity } = exchange.who
-      exchange.who = identify(exchange, state)
       try {
+        exchange.who = identify(exchange, state)
         if (exchange.who.identity !== identity) throw new KesError('NO_CERTIFICATE')
         const { enclave, access } = exchange.realm
         authorise(exchange, enclave === '' ? state.access : access)

@@ -1,7 +1,7 @@
 /** A real server on a free loopback port, in this process, and clients that speak to it over real TLS. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { request as httpsRequest } from 'node:https'
+import { type Agent, request as httpsRequest } from 'node:https'
 import { connect, constants } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -185,9 +185,11 @@ export interface AskOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** Sends the body without telling its length. */
   readonly chunked?: boolean
+  /** Over HTTP/1.1, whose connection it is; by default one of its own. */
+  readonly agent?: Agent
 }
 
-/** One request on a connection of its own. */
+/** One request; on a connection of its own, unless there is an agent. */
 export function ask(
   port: number,
   who: { readonly key: string; readonly cert: string } | undefined,
@@ -205,7 +207,7 @@ function askHttp1(
   who: { readonly key: string; readonly cert: string } | undefined,
   method: string,
   path: string,
-  { body, headers, chunked }: AskOptions,
+  { body, headers, chunked, agent }: AskOptions,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = httpsRequest(
@@ -220,7 +222,7 @@ function askHttp1(
           ...headers,
         },
         rejectUnauthorized: false,
-        agent: false,
+        agent: agent ?? false,
         ...(who && { key: who.key, cert: who.cert }),
       },
       (response) => {
