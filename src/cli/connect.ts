@@ -184,7 +184,7 @@ function newClient(options: KesClientOptions): KesClient {
 }
 
 /** What went wrong, and what to do about it in terms of this command. */
-function explain(error: KesClientError): string {
+export function explain(error: KesClientError): string {
   if (error instanceof NotAllowedError && error.hint !== undefined)
     return `${error.message}\n  ${error.hint}\n  (as identity ${error.identity ?? 'unknown'})`
   if (error instanceof ConnectionError && error.reason === 'untrusted') {

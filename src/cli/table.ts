@@ -6,6 +6,7 @@ import { KEY_COMMANDS } from './table/key.ts'
 import { LIST_COMMAND, POLICY_COMMANDS } from './table/policy.ts'
 import { SELF_COMMANDS } from './table/self.ts'
 import { SERVER_COMMANDS } from './table/server.ts'
+import { WATCH_COMMANDS } from './table/watch.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   ...SERVER_COMMANDS,
@@ -13,6 +14,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...POLICY_COMMANDS,
   ...IDENTITY_COMMANDS,
   LIST_COMMAND,
+  ...WATCH_COMMANDS,
   ...SELF_COMMANDS,
 ]
 
