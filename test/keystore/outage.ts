@@ -31,8 +31,10 @@ export interface OutageProcess {
   signal(name: 'SIGSTOP' | 'SIGCONT'): void
 }
 
+/** Fewer reconnects and kills where a vendor's client takes its time with each. */
 export interface OutageOptions {
   readonly reconnects?: number
+  readonly kills?: number
   /** For node:test: why the suite cannot run here. */
   readonly skip?: string | false
 }
@@ -46,7 +48,7 @@ interface Scene {
 export function storeOutages(
   name: string,
   start: (t: TestContext) => Promise<OutageSubject>,
-  { skip = false, reconnects = 1000 }: OutageOptions = {},
+  { skip = false, reconnects = 1000, kills = 3 }: OutageOptions = {},
 ): void {
   const outage = (
     fact: string,
@@ -62,7 +64,7 @@ export function storeOutages(
 
   outage('nobody there is unreachable, and the next request after it works', async (scene) => {
     const { proxy, store } = scene
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < kills; round++) {
       await proxy.become('refuse')
       await assert.rejects(store.get('there', SIGNAL), isUnreachable)
       await assert.rejects(store.create('new', bytes('v'), SIGNAL), isUnreachable)

@@ -7,7 +7,7 @@ import type { KeyStore } from '#src/keystore/keystore.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
 import { openStore, type StoreConfig } from '../support/stores.ts'
 import type { FakeService } from './fakes/service.ts'
-import { isWell, openResources, storeOutages, until } from './outage.ts'
+import { isWell, openResources, type OutageOptions, storeOutages, until } from './outage.ts'
 
 /** A fake that can be put out of order. */
 export type Troubled = Pick<FakeService, 'url' | 'port' | 'fail' | 'heal' | 'taken'>
@@ -26,12 +26,11 @@ interface Scene {
 
 /**
  * @param start gives a fresh fake with a certificate for 127.0.0.1 and `keys.test`.
- * @param options fewer reconnects where a vendor's client takes its time with each
  */
 export function keyStoreOutages(
   name: string,
   start: (t: TestContext) => Promise<Subject>,
-  options: { readonly reconnects?: number } = {},
+  options: Omit<OutageOptions, 'skip'> = {},
 ): void {
   storeOutages(
     name,

@@ -1,8 +1,11 @@
-/** The troubles of outages.ts, for the fakes below vendors' clients. */
+/** The troubles of outages.ts and outage.ts, for the fakes below vendors' clients. */
 
-import { type Fault, FakeHttp, type FakeRequest } from './fake-http.ts'
+import type { FakeHttp, FakeRequest, Fault } from './fake-http.ts'
 import type { GcpFake, GcpFault } from './gcp-fake.ts'
+import type { Owner } from './server.ts'
+import type { OutageSubject } from '../keystore/outage.ts'
 import type { Troubled } from '../keystore/outages.ts'
+import { ChaosProxy } from './chaos-proxy.ts'
 
 interface Options {
   readonly times?: number
@@ -73,5 +76,18 @@ export function grpcTroubles(fake: GcpFake): Troubled {
     fail: (fault, options) => plan.set(GRPC[fault], options),
     heal: () => plan.heal(),
     taken: () => fake.requests.splice(0),
+  }
+}
+
+/** A service in this process that can be killed and stopped as if it were one of its own. */
+export async function behindProxy(t: Owner, port: number): Promise<Omit<OutageSubject, 'at'>> {
+  const proxy = await ChaosProxy.start(t, { port })
+  return {
+    port: proxy.port,
+    process: {
+      kill: () => proxy.become('refuse'),
+      start: () => proxy.become('pass'),
+      signal: (name) => void proxy.become(name === 'SIGSTOP' ? 'hang' : 'pass'),
+    },
   }
 }
