@@ -68,20 +68,14 @@ export class Connector {
     socket.setNoDelay(true)
     // HTTP/1.1 has no ping of its own.
     socket.setKeepAlive(true, 15_000)
-    let failure: unknown
     const connected = new Promise<void>((resolve, reject) => {
       socket.once('secureConnect', resolve)
-      const fail = () => reject(connectionError(failure, address, 'connecting'))
-      socket.on('error', (error) => {
-        failure = error
-        fail()
-      })
-      socket.on('close', fail)
+      const fail = (error?: unknown) => reject(connectionError(error, address, 'connecting'))
+      socket.on('error', fail)
+      socket.on('close', () => fail())
     })
     try {
       await within(connected, { signal })
-      // In TLS 1.3 the server's verdict may stand right behind the handshake, and has been told by now.
-      if (socket.destroyed) throw connectionError(failure, address, 'greeting')
       return socket
     } catch (error) {
       socket.destroy()

@@ -1,11 +1,11 @@
 /** One server: its connection, made when needed, and how it was doing lately. */
 
+import { within } from '../deadline.ts'
 import type { Connector } from './connect.ts'
 import { connectionError, timeoutError } from './failures.ts'
 import type { Address, Settings } from './options.ts'
 import { Scope } from './scope.ts'
 import type { Connection, HttpAnswer, HttpRequest, SendOptions } from './transport.ts'
-import { within } from '../deadline.ts'
 
 const FIRST_PENALTY = 1000
 const LONGEST_PENALTY = 30_000
@@ -45,10 +45,17 @@ export class Endpoint {
     this.#downUntil = 0
   }
 
-  /** @param wait milliseconds that the server asked for; by default longer with each failure. */
-  failed(wait?: number): void {
+  /** Leaves it alone for longer with each failure; many calls that fail together are one. */
+  failed(): void {
+    const now = performance.now()
+    if (now < this.#downUntil) return
     const penalty = Math.min(FIRST_PENALTY * 2 ** this.#failures++, LONGEST_PENALTY)
-    this.#downUntil = performance.now() + (wait ?? penalty * (0.5 + Math.random() / 2))
+    this.#downUntil = now + penalty * (0.5 + Math.random() / 2)
+  }
+
+  /** @param wait milliseconds for which the server asked to be left alone */
+  busy(wait: number): void {
+    this.#downUntil = performance.now() + Math.min(wait, LONGEST_PENALTY)
   }
 
   /** Finds out whether a server that was down is back, at nobody's cost. */

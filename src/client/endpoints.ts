@@ -112,7 +112,7 @@ export class Endpoints {
     } catch (error) {
       if (error instanceof ConnectionError) endpoint.failed()
       else if (error instanceof ServerError && error.retryAfter !== undefined)
-        endpoint.failed(error.retryAfter)
+        endpoint.busy(error.retryAfter)
       throw error
     } finally {
       attempt[Symbol.dispose]()
@@ -129,7 +129,7 @@ export class Endpoints {
 
 /** What has been tried in one call. */
 class History {
-  /** Who may be asked next; never empty as long as mayRetry says so. */
+  /** Who may be asked next; empty only when there shall be no further attempt. */
   candidates: Set<Endpoint>
   readonly #hopeful: Set<Endpoint>
   readonly #failures = new Map<Endpoint, KesClientError>()

@@ -1,7 +1,7 @@
 /** HTTP/1.1 by Node's classes: a pool of connections to one server. Loaded with the first call that needs it. */
 
-import type { IncomingMessage } from 'node:http'
-import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { Agent, request as httpsRequest } from 'node:https'
 import type { TLSSocket } from 'node:tls'
 
 import { connectionError } from './failures.ts'
@@ -39,12 +39,13 @@ export class Http1Pool implements Connection {
 
   async send(request: HttpRequest, { signal, careful }: SendOptions): Promise<HttpAnswer> {
     await this.#places.take(signal)
-    if (!careful) return this.#exchange(request, { agent: this.#agent }, signal)
+    let socket: TLSSocket | undefined
     try {
       // One from the pool may be closed by the server at this very moment, and then nobody knows what it has read.
-      const socket = await this.#connect(signal)
-      return this.#exchange(request, { createConnection: () => socket }, signal)
+      if (careful) socket = await this.#connect(signal)
+      return this.#exchange(this.#request(request, socket), signal)
     } catch (error) {
+      socket?.destroy()
       this.#places.leave()
       throw error
     }
@@ -70,14 +71,17 @@ export class Http1Pool implements Connection {
     return socket
   }
 
-  #exchange(
-    { method, path, headers, body }: HttpRequest,
-    via: RequestOptions,
-    signal: AbortSignal,
-  ): Promise<HttpAnswer> {
+  /** @throws TypeError for headers that cannot be sent */
+  #request({ method, path, headers, body }: HttpRequest, socket?: TLSSocket): ClientRequest {
     const { host, port } = this.#address
+    const via = socket === undefined ? { agent: this.#agent } : { createConnection: () => socket }
+    const request = httpsRequest({ ...via, host, port, method, path, headers })
+    request.end(body)
+    return request
+  }
+
+  #exchange(request: ClientRequest, signal: AbortSignal): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
-      const request = httpsRequest({ ...via, host, port, method, path, headers })
       const phase = () => {
         if (request.socket === null) return 'unsent'
         return request.reusedSocket ? 'sent' : 'first'
@@ -101,7 +105,6 @@ export class Http1Pool implements Connection {
         this.#places.leave()
         reject(connectionError(undefined, this.#address, phase()))
       })
-      request.end(body)
     })
   }
 }

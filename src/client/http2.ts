@@ -56,7 +56,6 @@ class Http2Connection implements Connection {
   /** The server's first words. @throws ConnectionError */
   readonly greeting: Promise<void>
   readonly #session: ClientHttp2Session
-  readonly #socket: TLSSocket
   readonly #address: Address
   readonly #pingInterval: number
   readonly #gone: Promise<void>
@@ -78,7 +77,6 @@ class Http2Connection implements Connection {
     pingInterval: number,
   ) {
     this.#session = session
-    this.#socket = socket
     this.#address = address
     this.#pingInterval = pingInterval
     session.on('goaway', (_code: number, lastStream: number) => {
@@ -121,14 +119,8 @@ class Http2Connection implements Connection {
   }
 
   close(): Promise<void> {
-    this.#destroy()
+    this.#session.destroy()
     return this.#gone
-  }
-
-  /** The session alone would wait for what is still to be written, and a dead peer takes nothing. */
-  #destroy(error?: Error): void {
-    this.#session.destroy(error)
-    this.#socket.destroy()
   }
 
   /** Waits until the server takes one more. */
@@ -173,7 +165,7 @@ class Http2Connection implements Connection {
   #ping(): Promise<boolean> {
     this.#pinging ??= new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => {
-        this.#destroy(timeoutError(this.#address, this.#pingInterval, 'ping'))
+        this.#session.destroy(timeoutError(this.#address, this.#pingInterval, 'ping'))
       }, this.#pingInterval)
       const done = (error: Error | null): void => {
         clearTimeout(timer)

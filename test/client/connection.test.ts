@@ -332,7 +332,26 @@ test('HTTP/1.1 connections are used again', async (t) => {
   assert.equal(peer.connections(), 1)
   await Promise.all(Array.from({ length: 10 }, () => client.version()))
   assert.ok(peer.connections() <= 10)
+  await Promise.all(Array.from({ length: 200 }, () => client.version()))
+  assert.ok(peer.connections() <= 64, `${peer.connections()} connections`)
 })
+
+for (const http of ['h2', 'h1'] as const) {
+  test(`headers that cannot be sent are the caller's fault and cost no place, over ${http}`, async (t) => {
+    const server = await startServer(t)
+    const url = `https://localhost:${server.port}`
+    const client = await clientOf(t, { url }, { http, retries: 3, timeout: 10_000 })
+    for (let i = 0; i < 70; i++) {
+      for (const method of ['GET', 'PUT']) {
+        const error = await thrownBy(
+          client.request(method, '/version', { headers: { 'a b': 'c' } }),
+        )
+        assert.ok(error instanceof TypeError, String(error))
+      }
+    }
+    assert.ok(await client.version())
+  })
+}
 
 test('a call with an effect is sent on an HTTP/1.1 connection of its own', async (t) => {
   const peer = await http1Peer(t, (response) => response.end())
@@ -380,6 +399,27 @@ test('an answer that is no KES answer is told apart from an error of KES', async
   }
 })
 
+test('a date is read to the millisecond; one that was never recorded is undefined', async (t) => {
+  const dates: Record<string, number | undefined> = {
+    '2026-01-02T03:04:05.678999999Z': Date.UTC(2026, 0, 2, 3, 4, 5, 678),
+    '2026-01-02T05:04:05+02:00': Date.UTC(2026, 0, 2, 3, 4, 5),
+    '1969-12-31T23:59:59.25Z': -750,
+    '0001-01-01T00:00:00Z': undefined,
+    '': undefined,
+  }
+  let date = ''
+  const peer = await http2Peer(t, (stream) => answer(stream, JSON.stringify({ created_at: date })))
+  const client = await clientOf(t, peer)
+  for (const [text, expected] of Object.entries(dates)) {
+    date = text
+    assert.equal((await client.describeKey('a')).createdAt?.getTime(), expected, text)
+  }
+  for (const text of ['yesterday', '2026-02-30T00:00:00Z', '2026-01-02']) {
+    date = text
+    assert.ok((await thrownBy(client.describeKey('a'))) instanceof AnswerError, text)
+  }
+})
+
 for (const http of ['h2', 'h1'] as const) {
   test(`an answer without end does not fill the memory, over ${http}`, async (t) => {
     let sent = 0
@@ -424,10 +464,10 @@ test('an answer over HTTP/2 that is cut is an error, not half an answer', async 
   const end = [frame(0, 0, 1, bytes('{"names":["b"')), frame(3, 0, 1, words(0))]
   const odd = await rawHttp2(t, () => Buffer.concat([begin[0] ?? bytes(''), ...end]))
   assert.ok((await thrownBy((await clientOf(t, odd)).listKeys())) instanceof AnswerError)
-  const short = await http2Peer(t, (stream) => {
-    stream.respond({ ':status': 200, 'content-length': 100 })
-    stream.end('{"names":["a"]}')
-  })
+  // The same with `content-length: 100`.
+  const head = Buffer.concat([Buffer.of(0x88, 0x0f, 0x0d, 3), bytes('100')])
+  const body = [frame(0, 0, 1, bytes('{"names":["a"]}')), frame(3, 0, 1, words(0))]
+  const short = await rawHttp2(t, () => Buffer.concat([frame(1, 4, 1, head), ...body]))
   assert.equal((await failureOf((await clientOf(t, short)).listKeys())).isUnprocessed, false)
 })
 

@@ -167,8 +167,10 @@ for (const status of [502, 503, 504, 429]) {
     const asked = () => peers.flatMap((peer) => peer.asked.splice(0)).length
     const error = await thrownBy(client.generateKey('a'))
     assert.ok(error instanceof ServerError && error.status === status)
-    const safe = asked()
-    assert.ok(safe >= 2 && safe <= 7, `${safe} attempts`)
+    assert.equal(asked(), 6)
+    const alone = await clientOf(t, [peers[0]?.url ?? ''])
+    await thrownBy(alone.generateKey('a'))
+    assert.equal(asked(), 3)
     for (const call of [
       () => client.createKey('a'),
       () => client.importKey('a', { key: Buffer.alloc(32) }),
@@ -323,6 +325,25 @@ test('an endpoint that is back is used again', async (t) => {
     await sleep(20)
   }
   assert.ok(asked.length > 0)
+})
+
+test('many calls that fail together count as one failure of the endpoint', async (t) => {
+  const peers = [await counting(t, 0, () => false), await counting(t, 0, () => false)] as const
+  const cable = await relay(t, peers[0].port)
+  const client = await clientOf(t, [cable.url, peers[1].url])
+  await Promise.all(Array.from({ length: 10 }, () => client.version()))
+  const calls = Promise.all(Array.from({ length: 100 }, () => client.version()))
+  await new Promise((resolve) => setImmediate(resolve))
+  cable.cut()
+  await calls
+  const before = peers[0].asked.length
+  // A second or so, and not the half minute of a hundred failures.
+  const begin = performance.now()
+  while (peers[0].asked.length === before) {
+    assert.ok(performance.now() - begin < 10_000)
+    await client.version()
+    await sleep(20)
+  }
 })
 
 test('a timeout is for all attempts together', async (t) => {

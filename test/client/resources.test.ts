@@ -268,8 +268,8 @@ test('a dead peer with unsent bytes leaves no descriptor', async (t) => {
     Array.from({ length: 20 }, () => thrownBy(client.encrypt('a', Buffer.alloc(700_000)))),
   )
   await client.close()
-  peer.cut()
-  await eventually('nothing is open', () => sockets() <= before)
+  // The peer, in this process too, has not noticed anything.
+  assert.equal(sockets() - before, peer.open())
 })
 
 test('importing the client loads neither HTTP nor TLS nor X.509', async () => {
