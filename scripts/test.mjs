@@ -15,7 +15,7 @@ const files = readdirSync('build/test', { recursive: true, encoding: 'utf8' })
   .sort()
 const { status } = spawnSync(
   process.execPath,
-  ['--test', '--test-reporter=spec', '--test-timeout=120000', '--test-concurrency=3', ...files],
+  ['--test', '--test-reporter=spec', '--test-timeout=300000', '--test-concurrency=3', ...files],
   {
     stdio: 'inherit',
   },
