@@ -10,6 +10,9 @@ import type { Listing, Page } from '../names.ts'
 
 const DIGITS = 16
 
+/** What `enclavePrefix` returns for any enclave, at the beginning of a name. */
+export const ENCLAVE_PREFIX = /^-[0-9a-f]{16}-/
+
 /** What the names of an enclave's entries begin with. */
 export function enclavePrefix(enclave: string): string {
   return `-${createHash('sha256').update(enclave).digest('hex').slice(0, DIGITS)}-`

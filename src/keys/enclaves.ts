@@ -5,15 +5,16 @@
  */
 
 import { Access } from '../auth/access.ts'
-import { type Identity, parseIdentity } from '../crypto/identity.ts'
+import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
 import { type ErrorCode, KesError } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
 import { isName } from '../names.ts'
 import { EventStream } from '../telemetry/stream.ts'
-import { now, parseRfc3339, rfc3339, type Timestamp } from '../time.ts'
+import { now, rfc3339 } from '../time.ts'
 import { ask } from './ask.ts'
 import type { CacheCounts, CacheExpiry } from './cache.ts'
+import { decodeEnclaveEntry, ENCLAVE_ENTRY, type EnclaveEntry } from './enclave-entry.ts'
 import { EnclaveStore, enclavePrefix } from './enclave-store.ts'
 import type { KeyStoreHealth } from './health.ts'
 import type { Realm } from './realm.ts'
@@ -34,13 +35,8 @@ const PAGE = 1024
 interface Found {
   readonly realm: Realm
   /** What the keystore says of it. */
-  readonly entry: Entry
+  readonly entry: EnclaveEntry
   checkedAt: number
-}
-
-interface Entry {
-  readonly admin: Identity
-  readonly createdAt: Timestamp
 }
 
 export interface EnclavesOptions {
@@ -135,7 +131,7 @@ export class Enclaves {
 
   async #look(name: string): Promise<Realm | undefined> {
     const found = this.#found.get(name)
-    let entry: Entry | undefined
+    let entry: EnclaveEntry | undefined
     try {
       const deadline = { signal: AbortSignal.timeout(FIND_LIMIT) }
       entry = (await this.#isDeleted(name, deadline)) ? undefined : await this.#read(name, deadline)
@@ -160,7 +156,7 @@ export class Enclaves {
     return realm
   }
 
-  #open(name: string, { admin, createdAt }: Entry): Realm {
+  #open(name: string, { admin, createdAt }: EnclaveEntry): Realm {
     const store = new EnclaveStore(this.#store, name)
     return {
       enclave: name,
@@ -184,7 +180,7 @@ export class Enclaves {
     return (await this.#get(deletedName(name), deadline)) !== undefined
   }
 
-  async #read(name: string, deadline: Deadline): Promise<Entry | undefined> {
+  async #read(name: string, deadline: Deadline): Promise<EnclaveEntry | undefined> {
     const value = await this.#get(entryName(name), deadline)
     return value && decodeEntry(name, value)
   }
@@ -227,7 +223,7 @@ export class Enclaves {
 }
 
 function entryName(enclave: string): string {
-  return `-enclave-${enclave}`
+  return ENCLAVE_ENTRY + enclave
 }
 
 function deletedName(enclave: string): string {
@@ -246,20 +242,14 @@ function checkEnclaveName(name: string): void {
 }
 
 /** @throws KesError KEYSTORE_READ */
-function decodeEntry(name: string, value: Uint8Array): Entry {
-  try {
-    const fields = JSON.parse(Buffer.from(value).toString()) as Readonly<Record<string, unknown>>
-    const admin = parseIdentity(String(fields['admin']))
-    const createdAt = parseRfc3339(String(fields['created_at']))
-    if (admin !== undefined && createdAt !== undefined) return { admin, createdAt }
-  } catch {
-    // Falls through to the same error.
-  }
+function decodeEntry(name: string, value: Uint8Array): EnclaveEntry {
+  const entry = decodeEnclaveEntry(value)
+  if (entry !== undefined) return entry
   const cause = new Error(`keystore entry '${entryName(name)}' is damaged`)
   throw new KesError('KEYSTORE_READ', { cause })
 }
 
-function isSame(a: Entry, b: Entry): boolean {
+function isSame(a: EnclaveEntry, b: EnclaveEntry): boolean {
   return a.admin === b.admin && rfc3339(a.createdAt) === rfc3339(b.createdAt)
 }
 

@@ -1,0 +1,25 @@
+/** The entry of a keystore that says that an enclave is there, and who its admin is (kes-dialects.md, "Enclaves"). */
+
+import { type Identity, parseIdentity } from '../crypto/identity.ts'
+import { parseRfc3339, type Timestamp } from '../time.ts'
+
+export interface EnclaveEntry {
+  readonly admin: Identity
+  readonly createdAt: Timestamp
+}
+
+/** What its name begins with; the name of the enclave follows. */
+export const ENCLAVE_ENTRY = '-enclave-'
+
+/** Undefined when it is damaged. */
+export function decodeEnclaveEntry(value: Uint8Array): EnclaveEntry | undefined {
+  try {
+    const fields = JSON.parse(Buffer.from(value).toString()) as Readonly<Record<string, unknown>>
+    const admin = parseIdentity(String(fields['admin']))
+    const createdAt = parseRfc3339(String(fields['created_at']))
+    return admin === undefined || createdAt === undefined ? undefined : { admin, createdAt }
+  } catch {
+    // No JSON, or none with fields.
+    return undefined
+  }
+}
