@@ -5,6 +5,7 @@
 
 import * as v from 'valibot'
 
+import { KEY_STORES } from '../keystore/index.ts'
 import type { KeyStoreKind } from '../keystore/keystore.ts'
 import { nearest } from './nearest.ts'
 
@@ -56,6 +57,11 @@ export function keyStoresIn(section: unknown, kinds: readonly KeyStoreKind[]): K
     const settings = kind.name.split('.').reduce(entryOf, section)
     return settings === undefined ? [] : [{ kind, settings }]
   })
+}
+
+/** The one that is filled in a section without errors. */
+export function chosenKeyStore(section: unknown): KeyStoreChoice | undefined {
+  return keyStoresIn(section, KEY_STORES).find(({ settings }) => settings !== null)
 }
 
 function entryOf(node: unknown, word: string): unknown {

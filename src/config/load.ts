@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 
 import type { Config, LoadOptions } from './config.ts'
+import { chosenKeyStore } from './keystores.ts'
 import { MeaningReader } from './meaning.ts'
 import { ShapeReader } from './shape.ts'
 import { type Finding, YamlFile } from './yaml.ts'
@@ -35,6 +36,28 @@ export function loadConfig(text: string, path: string, options: LoadOptions = {}
   return checked(path, inspect(text, path, options))
 }
 
+export interface LoadedKeyStore {
+  readonly keystore: Config['keystore']
+  readonly warnings: readonly string[]
+}
+
+/**
+ * The keystore that a file names; its other sections may be missing, or wrong, or of variables that are not set.
+ *
+ * @throws ConfigError
+ */
+export function loadKeyStoreFile(path: string, options: LoadOptions = {}): LoadedKeyStore {
+  const file = new YamlFile(textOf(path), options.env ?? process.env)
+  // Findings without a section are about the whole file; `keys` as a map is an old spelling.
+  const isAbout = ({ field }: Finding): boolean => /^(?:$|(?:keystore|keys)(?:$|\.))/.test(field)
+  const isBroken = file.findings.some(isAbout)
+  const shape = new ShapeReader(file, options.lenient === true)
+  const config = isBroken ? undefined : chosenKeyStore(shape.readKeyStore())
+  const findings = sorted(file.findings.filter(isAbout))
+  const { config: keystore, warnings } = checked(path, { config, findings })
+  return { keystore, warnings }
+}
+
 export interface Inspected {
   /** Undefined when there are errors among the findings. */
   readonly config: Config | undefined
@@ -44,13 +67,7 @@ export interface Inspected {
 
 /** Everything that is to be said about a file. @throws ConfigError when it cannot be read */
 export function inspectConfigFile(path: string, options: LoadOptions = {}): Inspected {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new ConfigError([`${path}: cannot be read: ${(error as Error).message}`])
-  }
-  return inspect(text, path, options)
+  return inspect(textOf(path), path, options)
 }
 
 /** `file:line:column: field: message` */
@@ -58,14 +75,28 @@ export function describe(path: string, { line, column, field, message }: Finding
   return `${path}:${line}:${column}: ${field && `${field}: `}${message}`
 }
 
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new ConfigError([`${path}: cannot be read: ${(error as Error).message}`])
+  }
+}
+
 function inspect(text: string, path: string, options: LoadOptions): Inspected {
   const file = new YamlFile(text, options.env ?? process.env)
   const config = read(file, path, options)
-  const findings = file.findings.sort((a, b) => a.line - b.line || a.column - b.column)
-  return { config, findings }
+  return { config, findings: sorted(file.findings) }
 }
 
-function checked(path: string, { config, findings }: Inspected): Loaded {
+function sorted(findings: Finding[]): Finding[] {
+  return findings.sort((a, b) => a.line - b.line || a.column - b.column)
+}
+
+function checked<T>(
+  path: string,
+  { config, findings }: { readonly config: T | undefined; readonly findings: readonly Finding[] },
+): { readonly config: T; readonly warnings: readonly string[] } {
   const lines = (severity: Finding['severity']): string[] =>
     findings
       .filter((finding) => finding.severity === severity)

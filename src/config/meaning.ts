@@ -7,10 +7,9 @@ import { ROUTES } from '../api/index.ts'
 import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
 import { type Identity, isApiKey, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
-import { KEY_STORES } from '../keystore/index.ts'
 import { isName } from '../names.ts'
 import type { Config, Overrides, PolicyConfig, TlsConfig } from './config.ts'
-import { keyStoresIn } from './keystores.ts'
+import { chosenKeyStore } from './keystores.ts'
 import { nearest } from './nearest.ts'
 import type { ConfigFile } from './schema.ts'
 import type { Path, YamlFile } from './yaml.ts'
@@ -32,9 +31,7 @@ export class MeaningReader {
   /** Undefined when there are errors among the findings. */
   read(file: ConfigFile): Config | undefined {
     const overrides = this.#overrides
-    const keystore = keyStoresIn(file.keystore, KEY_STORES).find(
-      ({ settings }) => settings !== null,
-    )
+    const keystore = chosenKeyStore(file.keystore)
     const admin = this.#admin(file.admin.identity)
     const policies = this.#policies(file.policy, file.dialect)
     const config: Omit<Config, 'keystore'> = {

@@ -29,17 +29,38 @@ export class ShapeReader {
 
   /** Undefined when there are errors among the findings. */
   read(): ConfigFile | undefined {
-    const tree = this.#file.tree ?? {}
-    if (typeof tree === 'string' || Array.isArray(tree)) {
-      this.#error([], 'a map of sections is expected')
-      return undefined
-    }
-    this.#modernise(tree)
-    this.#checkNames(tree, schema, [])
-    this.#chooseKeyStore(tree)
-    const result = v.safeParse(schema, tree)
-    for (const issue of result.issues ?? []) this.#error(pathOf(issue), messageOf(issue))
+    const tree = this.#sections()
+    if (tree === undefined) return undefined
+    const result = this.#check(tree, schema)
     return result.success ? result.output : readRest(tree, result.issues)
+  }
+
+  /** The section `keystore` alone, whatever else there is. Undefined as above. */
+  readKeyStore(): ConfigFile['keystore'] | undefined {
+    const tree = this.#sections()
+    if (tree === undefined) return undefined
+    const { keystore } = tree
+    const own: { [name: string]: Tree } = keystore === undefined ? {} : { keystore }
+    const result = this.#check(own, v.pick(schema, ['keystore']))
+    return result.success ? result.output.keystore : undefined
+  }
+
+  #sections(): { [name: string]: Tree } | undefined {
+    const tree = this.#file.tree ?? {}
+    if (isMap(tree)) {
+      this.#modernise(tree)
+      return tree
+    }
+    this.#error([], 'a map of sections is expected')
+    return undefined
+  }
+
+  #check<S extends v.GenericSchema>(tree: { [name: string]: Tree }, type: S): v.SafeParseResult<S> {
+    this.#checkNames(tree, type, [])
+    this.#chooseKeyStore(tree)
+    const result = v.safeParse(type, tree)
+    for (const issue of result.issues ?? []) this.#error(pathOf(issue), messageOf(issue))
+    return result
   }
 
   /** Old spellings become the current ones, with a warning each. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { describe, test, type TestContext } from 'node:test'
 
 import fc from 'fast-check'
 
 import type { LoadOptions } from '#src/config/config.js'
-import { ConfigError, loadConfig, loadConfigFile } from '#src/config/load.js'
+import { ConfigError, loadConfig, loadConfigFile, loadKeyStoreFile } from '#src/config/load.js'
 import { ApiKey } from '#src/crypto/identity.js'
 import { fs } from '#src/keystore/fs.js'
 import { KEY_STORES } from '#src/keystore/index.js'
@@ -891,4 +891,47 @@ test('an admin in upper-case digits is a warning, since nobody is that', () => {
   const { config, warnings } = load(text)
   assert.equal(config.admin, undefined)
   assert.match(warnings[0] ?? '', /admin\.identity: identities have lower-case digits/)
+})
+
+describe('the keystore alone', () => {
+  const FS = 'keystore: { fs: { path: keys } }\n'
+
+  /** @returns a file with this text, and what is read from it */
+  function keyStoreOf(t: TestContext, text: string, options: LoadOptions = {}) {
+    const path = join(tempDir(t), 'kes.yml')
+    writeFileSync(path, text)
+    return loadKeyStoreFile(path, { env: {}, ...options })
+  }
+
+  test('is read from a whole config, and from a file with nothing else', (t) => {
+    const settings = { path: 'keys' }
+    for (const text of [HEAD + FS, FS])
+      assert.deepEqual(keyStoreOf(t, text), { keystore: { kind: fs, settings }, warnings: [] })
+  })
+
+  test('is read whatever is wrong with the other sections', (t) => {
+    const text = `${FS}tls: { key: "\${UNSET}", kee: x }\nadmin: 5\nroot: x\nkeys: [ { name: "-" } ]\n`
+    assert.deepEqual(keyStoreOf(t, text).warnings, [])
+  })
+
+  test('may have its old spelling, and variables', (t) => {
+    const text = 'keys: { fs: { path: "${KEYS}" } }\n'
+    const { keystore, warnings } = keyStoreOf(t, text, { env: { KEYS: '/keys' } })
+    assert.deepEqual(keystore.settings, { path: '/keys' })
+    assert.match(warnings.join(), /kes.yml:1:1: keys: as a map this is an old spelling/)
+  })
+
+  test('is checked like in a whole config', (t) => {
+    const wrong = {
+      'keystore: { fs: { pahh: keys } }': /:1:19: keystore.fs.pahh: unknown field; did you mean/,
+      'keystore: { fs: { path: "${UNSET}" } }': /environment variable UNSET is not set/,
+      'keystore: { memory: {}, fs: { path: a } }': /more than one keystore is configured/,
+      'keystore: { nothing: {} }': /unknown keystore; there are/,
+      'tls: {}': /no keystore is configured/,
+      'keystore: [': /:1:\d+: /,
+      text: /a map of sections is expected/,
+    }
+    for (const [text, message] of Object.entries(wrong))
+      assert.throws(() => keyStoreOf(t, text), { name: 'ConfigError', message }, text)
+  })
 })
