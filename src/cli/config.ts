@@ -1,4 +1,4 @@
-/** `kes config check`. */
+/** Config files on the command line: `kes config check`, and what the commands say that need one. */
 
 import { ConfigError, describe, type Finding, inspectConfigFile } from '../config/load.ts'
 import { CommandError } from './command.ts'
@@ -16,6 +16,18 @@ export async function check(path: string, options: CheckOptions): Promise<void> 
   if (errors > 0)
     throw new CommandError(`${path} has ${errors === 1 ? 'an error' : `${errors} errors`}`)
   if (options.json !== true) print(`${path} is valid`)
+}
+
+/** @throws CommandError with all that is wrong with the file */
+export function usable<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw new CommandError(
+      `the config cannot be used:\n${error.findings.map((finding) => `  ${finding}`).join('\n')}`,
+    )
+  }
 }
 
 function inspect(path: string, lenient: boolean): readonly Finding[] {

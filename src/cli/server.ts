@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Config, LoadOptions } from '../config/config.ts'
-import { ConfigError, type Loaded, loadConfig, loadConfigFile } from '../config/load.ts'
+import { type Loaded, loadConfig, loadConfigFile } from '../config/load.ts'
 import { newCertificate } from '../crypto/certificate.ts'
 import { ApiKey } from '../crypto/identity.ts'
 import { TlsFileError } from '../pem.ts'
@@ -14,8 +14,10 @@ import { KeyStoreError } from '../keystore/keystore.ts'
 import { Server } from '../server/server.ts'
 import { VERSION } from '../version.ts'
 import { CommandError, UsageError } from './command.ts'
+import { usable } from './config.ts'
 import { hostNames, interfaces, isLinkLocal } from './host.ts'
 import { say } from './output.ts'
+import { stopSignal } from './signals.ts'
 
 interface ServerOptions {
   readonly config?: string
@@ -38,7 +40,7 @@ const DEV_LIFETIME = 30 * 24 * 3_600_000
 
 export async function serve(options: ServerOptions): Promise<void> {
   const { read, hints } = options.dev === true ? await devConfig(options) : configFile(options)
-  const { config, warnings } = checked(read)
+  const { config, warnings } = usable(read)
   for (const warning of warnings) say(`Warning: ${warning}`)
   const started = start(config)
   reloadAtHangup(started, read)
@@ -81,17 +83,6 @@ function loadOptions({ addr, key, cert, auth, lenient }: Flags): LoadOptions {
   return {
     lenient: lenient === true,
     overrides: { address: addr, key, cert, auth: auth === undefined ? undefined : auth === 'on' },
-  }
-}
-
-function checked(read: () => Loaded): Loaded {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    throw new CommandError(
-      `the config cannot be used:\n${error.findings.map((finding) => `  ${finding}`).join('\n')}`,
-    )
   }
 }
 
@@ -197,15 +188,4 @@ function levelName(threshold: number): string {
 
 function seconds(millis: number): string {
   return `${millis / 1000}s`
-}
-
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-async function stopSignal(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const stop = (): void => {
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop)
-      resolve()
-    }
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
-  })
 }

@@ -17,14 +17,14 @@ export interface OpenOptions {
   readonly tries: number
   /** Milliseconds for all tries. */
   readonly limit: number
-  readonly log: ErrorLog
+  readonly log: Pick<ErrorLog, 'write'>
   /** Ends the attempt. */
   readonly signal: AbortSignal
 }
 
 /** A keystore that has answered. @throws KeyStoreError that names it; nothing is left open then */
 export async function openKeyStore(
-  { keystore }: Config,
+  { keystore }: Pick<Config, 'keystore'>,
   { tries, limit, log, signal: stop }: OpenOptions,
 ): Promise<KeyStore> {
   const signal = AbortSignal.any([stop, AbortSignal.timeout(limit)])
