@@ -72,4 +72,36 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
     examples: ['kes init', 'kes init /etc/kes --yes --dns kes.example.com'],
     run: async ([directory], options) => (await import('../init.ts')).init(directory, options),
   },
+  {
+    name: 'migrate',
+    summary: 'Copy keys from one keystore to another.',
+    detail:
+      'Both are named by config files, of which only the section keystore counts. What the target has already, with ' +
+      'the same value, is skipped, so a run that was cut off is done again to go on. A key that the target has with ' +
+      'another value is an error, unless --merge or --force says otherwise. Nothing is ever deleted in the source. ' +
+      'Without a pattern enclaves come along, too. docs/migration.md has the steps for servers that are running.',
+    args: [
+      { name: '[pattern]', help: 'how names of keys begin: my-app or my-app*; all if left out' },
+    ],
+    options: [
+      { flags: '--from <file>', help: 'config file of the source', completes: 'file' },
+      { flags: '--to <file>', help: 'config file of the target', completes: 'file' },
+      { flags: '-f, --force', help: 'overwrite keys that the target has with another value' },
+      { flags: '--merge', help: 'leave keys as they are that the target has with another value' },
+      { flags: '--dry-run', help: 'change nothing; print what would be done' },
+      {
+        flags: '--verify',
+        help: 'prove of every key that the target opens what the source has sealed, and that HMACs agree',
+      },
+      LENIENT,
+      ...OUTPUT,
+    ],
+    examples: [
+      'kes migrate --from old.yml --to new.yml --dry-run',
+      'kes migrate --from old.yml --to new.yml --verify',
+      "kes migrate --from old.yml --to new.yml --merge 'my-app*'",
+    ],
+    run: async ([pattern], options) =>
+      (await import('../migrate.ts')).migrateKeys(pattern, options),
+  },
 ]
