@@ -1,4 +1,4 @@
-/** Ctrl-C as the ordinary end of what would run for ever. */
+/** Ctrl-C as an ordinary end of what runs for long, or for ever. */
 
 import { constants } from 'node:os'
 

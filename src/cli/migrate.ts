@@ -15,9 +15,9 @@ import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { openKeyStore } from '../server/keystore.ts'
 import { CommandError, UsageError } from './command.ts'
 import { usable } from './config.ts'
+import { untilInterrupted } from './interrupt.ts'
 import { ProgressBar } from './migrate/progress.ts'
 import { type OutputOptions, painter, print, printJson, say } from './output.ts'
-import { type StopSignal, stopSignal } from './signals.ts'
 
 interface MigrateOptions extends OutputOptions {
   readonly from?: string
@@ -37,8 +37,6 @@ const PLANNED: Readonly<Record<Action, string>> = {
 const TRIES = 4
 /** Milliseconds until a keystore is open. */
 const OPEN_LIMIT = 60_000
-/** As shells report a process that a signal has ended. */
-const EXIT_CODES: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143 }
 
 export async function migrateKeys(
   pattern: string | undefined,
@@ -52,29 +50,22 @@ export async function migrateKeys(
   if (isDeepStrictEqual(source, target))
     throw new CommandError(`'${from}' and '${to}' name the same keystore`)
   say(`${dryRun === true ? 'Would copy' : 'Copying'} from ${title(source)} to ${title(target)}.`)
-  const stop = new AbortController()
-  void stopSignal().then((name) => {
-    process.exitCode = EXIT_CODES[name]
-    stop.abort(new Error('stopped'))
-    say('Stopping: what is being copied is finished.')
+  await untilInterrupted(async (stop) => {
+    stop.addEventListener('abort', () =>
+      say('Stopping: what was begun is finished; the same command goes on with the rest.'),
+    )
+    const summary = await withStores([source, target], stop, (stores) =>
+      run(stores, {
+        pattern,
+        onConflict: force === true ? 'overwrite' : merge === true ? 'keep' : 'fail',
+        isDryRun: dryRun === true,
+        isVerified: verify === true,
+        stop,
+      }),
+    )
+    report(summary, options)
+    if (!stop.aborted) conclude(summary)
   })
-  const copying = withStores([source, target], stop.signal, (stores) =>
-    run(stores, {
-      pattern,
-      onConflict: force === true ? 'overwrite' : merge === true ? 'keep' : 'fail',
-      isDryRun: dryRun === true,
-      isVerified: verify === true,
-      stop: stop.signal,
-    }),
-  )
-  const summary = await copying.catch((error: unknown) => {
-    // Also what was in the middle of being opened.
-    if (stop.signal.aborted && error instanceof CommandError) return undefined
-    throw error
-  })
-  if (summary !== undefined) report(summary, options)
-  if (stop.signal.aborted) say('It was stopped; the same command goes on with the rest.')
-  else if (summary !== undefined) conclude(summary)
 }
 
 function keyStore(path: string, { lenient }: MigrateOptions): Config['keystore'] {

@@ -17,7 +17,6 @@ import { CommandError, UsageError } from './command.ts'
 import { usable } from './config.ts'
 import { hostNames, interfaces, isLinkLocal } from './host.ts'
 import { say } from './output.ts'
-import { stopSignal } from './signals.ts'
 
 interface ServerOptions {
   readonly config?: string
@@ -188,4 +187,15 @@ function levelName(threshold: number): string {
 
 function seconds(millis: number): string {
   return `${millis / 1000}s`
+}
+
+/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+async function stopSignal(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const stop = (): void => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop)
+      resolve()
+    }
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+  })
 }
