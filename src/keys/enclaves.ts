@@ -4,6 +4,8 @@
  * keystore see what is made here at once, and what is deleted within `RECHECK`.
  */
 
+import { setMaxListeners } from 'node:events'
+
 import { Access } from '../auth/access.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
@@ -197,6 +199,8 @@ export class Enclaves {
 
   /** Keys first, then the enclave's entry, and last the mark that says that it is being deleted. */
   async #destroy(name: string, deadline: Deadline): Promise<void> {
+    // Each of the deletions that run at the same time, and the keystore's own work for it, listens to the signal.
+    setMaxListeners(4 * AT_ONCE, deadline.signal)
     const prefix = enclavePrefix(name)
     for (let from: string | undefined = prefix; from !== undefined;) {
       const listed = this.#store.list({ prefix, from }, PAGE, deadline.signal)
