@@ -347,3 +347,28 @@ function isAllowed(access: Access, identity: Identity, question: { path: string 
     return false
   }
 }
+
+test('a TLS proxy cannot have a policy, nor be the admin of an enclave', async (t) => {
+  const proxy = await certificate({ subject: 'proxy' })
+  const { port, admin } = await startServer(t, {
+    tls: `proxy: { identities: [ ${proxy.identity} ] }`,
+  })
+  const { identity } = proxy
+  for (const [path, body] of [
+    ['/v1/policy/assign/user', { identity }],
+    [`/v1/identity/assign/user/${identity}`, undefined],
+    ['/v1/enclave/create/t1', { admin: identity }],
+  ] as const) {
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) }
+    const answer = await ask(port, admin, 'POST', path, sent)
+    assert.equal(answer.status, 400, path)
+    assert.match(answer.body, /TLS proxy/)
+  }
+})
+
+test('what was changed over the API is gone with the process', async (t) => {
+  const { admin, call } = await fleet(t)
+  await ok(call(admin, 'POST', '/v1/policy/write/apps', ALLOW))
+  const next = await fleet(t)
+  await refused(next.call(next.admin, 'GET', '/v1/policy/read/apps'), 404, 'policy does not exist')
+})

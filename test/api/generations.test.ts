@@ -11,6 +11,7 @@ import { type Certificate, certificate } from '../support/certificates.ts'
 import { eventually } from '../support/process.ts'
 import { ask, type Answer, people, startServer, type TestServer } from '../support/server.ts'
 import { FakeStore } from '../support/store.ts'
+import { vectors } from '../support/vectors.ts'
 
 const GENERATIONS = ['current', 'v0.18', 'v0.7'] as const
 type Generation = (typeof GENERATIONS)[number]
@@ -281,4 +282,42 @@ async function settled(count: () => number): Promise<number> {
     await sleep(300)
     if (before === count()) return before
   }
+}
+
+for (const generation of GENERATIONS) {
+  test(`the oldest ciphertexts open for callers of ${generation}`, async (t) => {
+    const { port, members } = await fleet(t)
+    const who = members[generation]
+    const old = vectors.ciphertexts.filter(
+      ({ format, expect }) => format !== 'raw' && expect === 'ok',
+    )
+    for (const { id, cipher, key: bytes, hmac_key } of vectors.keys) {
+      const body = JSON.stringify({
+        key: bytes.toString('base64'),
+        hmac_key: hmac_key.toString('base64'),
+        cipher,
+      })
+      assert.equal((await ask(port, who, 'POST', `/v1/key/import/${id}`, { body })).status, 200, id)
+    }
+    for (const { id, key, ciphertext, context, plaintext } of [...old, ...old.map(older)]) {
+      const sealed = {
+        ciphertext: ciphertext.toString('base64'),
+        context: context.toString('base64'),
+      }
+      const expected = { plaintext: plaintext?.toString('base64') ?? '' }
+      const one = { body: JSON.stringify(sealed) }
+      const opened = await ask(port, who, 'POST', `/v1/key/decrypt/${key}`, one)
+      assert.deepEqual(JSON.parse(opened.body), expected, id)
+      const many = { body: JSON.stringify([sealed, sealed]) }
+      const both = await ask(port, who, 'POST', `/v1/key/decrypt/${key}`, many)
+      assert.deepEqual(JSON.parse(both.body), [expected, expected], id)
+    }
+  })
+}
+
+/** As the first releases named the cipher of their JSON ciphertexts. */
+function older<T extends { readonly ciphertext: Buffer }>(vector: T): T {
+  const text = vector.ciphertext.toString('latin1')
+  const named = text.replace('"aead":"AES-256-GCM-HMAC-SHA-256"', '"aead":"AES-256-GCM"')
+  return { ...vector, ciphertext: Buffer.from(named, 'latin1') }
 }

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { type Cast, httpSection, type Owner, people, tempDir, type TestServer } from './server.ts'
 
-export const MAIN = resolve('dist/main.js')
+/** The command under test: the one that was built here, or KES_TEST_MAIN. */
+export const MAIN = resolve(process.env['KES_TEST_MAIN'] ?? 'dist/main.js')
 
 export interface RunOptions {
   /** The command's path, instead of what was built here. */
