@@ -1,9 +1,10 @@
 /** Servers of others as processes: on loopback, watched until they answer, stopped by their own process ids. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Owner } from './server.ts'
@@ -114,17 +115,27 @@ function below(pid: number): number[] {
  */
 export const ENDED_BY_ITS_MAKER: Owner = { after: () => {} }
 
-/** Ports that nobody listens on just now. */
+/** Below those that the kernel gives to whoever asks for any port, at least on Linux. */
+const [FIRST_PORT, LAST_PORT] = [10_000, 32_000]
+
+/** Ports that nobody listens on just now, and that hardly anybody will take before the program that they are for. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer()
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
+  const ports = new Set<number>()
+  while (ports.size < count) {
+    const port = randomInt(FIRST_PORT, LAST_PORT)
+    if (await isFree(port)) ports.add(port)
+  }
+  return [...ports]
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  try {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
+  await once(server.close(), 'close')
+  return true
 }
