@@ -65,4 +65,4 @@ export const STALL_TIMEOUT = 30_000
 /** Milliseconds that a client has to answer the PING of an orderly end. */
 export const GOAWAY_TIMEOUT = 1000
 /** Milliseconds that a client may take to end its side of a connection that we have ended. */
-export const LINGER = 2000
+export const LINGER = 1200
