@@ -164,11 +164,16 @@ class Http2Connection implements Connection {
   /** Ends the connection when the answer does not come. Whoever asks meanwhile shares the ping. */
   #ping(): Promise<boolean> {
     this.#pinging ??= new Promise<boolean>((resolve) => {
+      let last: NodeJS.Immediate | undefined
       const timer = setTimeout(() => {
-        this.#session.destroy(timeoutError(this.#address, this.#pingInterval, 'ping'))
+        // If it was this process that stood still, what came meanwhile is read first.
+        last = setImmediate(() => {
+          this.#session.destroy(timeoutError(this.#address, this.#pingInterval, 'ping'))
+        })
       }, this.#pingInterval)
       const done = (error: Error | null): void => {
         clearTimeout(timer)
+        clearImmediate(last)
         this.#pinging = undefined
         this.#lastHeard = performance.now()
         resolve(error === null)

@@ -199,11 +199,9 @@ test('a server that stops answering in the midst is noticed by its silence', asy
 
 test('a slow answer is waited for as long as the server answers pings', async (t) => {
   const peer = await http2Peer(t, (stream) => {
-    setTimeout(() => {
-      answer(stream, VERSION)
-    }, 700)
+    setTimeout(() => answer(stream, VERSION), 1500)
   })
-  const client = await clientOf(t, peer, { pingInterval: 100 })
+  const client = await clientOf(t, peer, { pingInterval: 400 })
   assert.equal((await client.version()).version, '1')
   await expectFailure(client.version({ timeout: 300 }), 'timeout', /no answer within 300 ms/)
 })
@@ -453,11 +451,11 @@ test('an answer over HTTP/2 that is cut is an error, not half an answer', async 
   const begin = [frame(1, 4, 1, Buffer.from([0x88])), frame(0, 0, 1, bytes('{"names":["a"]}'))]
   const ends = [8, 2].map((code) => frame(3, 0, 1, words(code)))
   for (const end of [...ends, frame(7, 0, 0, words(0, 0)), undefined]) {
-    const peer = await rawHttp2(t, () => Buffer.concat([...begin, end ?? Buffer.alloc(0)]))
-    const client = await clientOf(t, peer)
-    const call = failureOf(client.listKeys())
-    if (end === undefined) setTimeout(() => peer.cut(), 50)
-    const error = await call
+    const peer = await rawHttp2(t, () => {
+      if (end === undefined) setTimeout(() => peer.cut(), 50)
+      return Buffer.concat([...begin, end ?? Buffer.alloc(0)])
+    })
+    const error = await failureOf((await clientOf(t, peer)).listKeys())
     assert.deepEqual([error.reason, error.isUnprocessed], ['closed', false], error.message)
   }
   // Without a length, this looks like an end.

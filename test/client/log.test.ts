@@ -15,7 +15,7 @@ import {
 } from '#src/client/index.js'
 import { newClient, thrownBy } from '../support/client.ts'
 import { deadPort, http1Peer, http2Peer, type Peer, relay } from '../support/peers.ts'
-import { eventually } from '../support/process.ts'
+import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
 import { people, startServer } from '../support/server.ts'
 
 async function clientOf(
@@ -298,5 +298,21 @@ test('a log that nobody reads stops the server, not the memory', async (t) => {
     return stands && sent > 0
   })
   assert.ok(sent < 5_000_000, `${sent} bytes`)
+  await log.close()
+})
+
+test('a process that stood still does not take its connections for dead', async (t) => {
+  const files = await serverFiles(t)
+  const server = await startServerProcess(t, ['--config', 'config.yml'], { cwd: files.directory })
+  const client = await clientOf(t, server, { pingInterval: 400 })
+  const log = await client.auditLog()
+  const next = log.next()
+  // A ping is sent, and its answer comes while this process does nothing for longer than a ping may take.
+  server.kill('SIGSTOP')
+  await sleep(450)
+  server.kill('SIGCONT')
+  for (const end = performance.now() + 700; performance.now() < end;);
+  await client.version()
+  assert.equal((await next).value?.path, '/version')
   await log.close()
 })
