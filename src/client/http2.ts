@@ -38,6 +38,8 @@ export async function openHttp2(
   const session = connect(address.url, {
     createConnection: () => socket,
     settings: { enablePush: false },
+    // MB. What waits to be sent counts, too: beyond the usual 10, Node 24 refuses the answers to what was sent.
+    maxSessionMemory: 1024,
   })
   // Of a TLS alert that comes now Node 20 tells the socket only; it would stay open, and the session wait.
   socket.on('error', () => socket.destroy())
