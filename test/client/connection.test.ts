@@ -17,7 +17,7 @@ import {
 } from '#src/client/index.js'
 import { bytes } from '../support/bytes.ts'
 import { certificate } from '../support/certificates.ts'
-import { newClient, thrownBy } from '../support/client.ts'
+import { adminClient, thrownBy } from '../support/client.ts'
 import {
   answer,
   deadPort,
@@ -34,20 +34,12 @@ import { eventually } from '../support/process.ts'
 import { people, startServer, tempDir } from '../support/server.ts'
 
 /** Does not repeat anything, so that a test sees the first failure. */
-async function clientOf(
+function clientOf(
   t: TestContext,
   { url }: Pick<Peer, 'url'>,
   options: Partial<KesClientOptions> = {},
 ): Promise<KesClient> {
-  const { server, admin } = await people()
-  return newClient(t, {
-    endpoints: url,
-    cert: admin.cert,
-    key: admin.key,
-    ca: server.cert,
-    retries: 0,
-    ...options,
-  })
+  return adminClient(t, url, { retries: 0, ...options })
 }
 
 async function failureOf(work: Promise<unknown>): Promise<ConnectionError> {

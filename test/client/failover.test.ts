@@ -4,15 +4,9 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import {
-  ConnectionError,
-  KesClient,
-  type KesClientOptions,
-  RefusedError,
-  ServerError,
-} from '#src/client/index.js'
+import { ConnectionError, KesClient, RefusedError, ServerError } from '#src/client/index.js'
 import { bytes } from '../support/bytes.ts'
-import { newClient, thrownBy } from '../support/client.ts'
+import { adminClient, thrownBy } from '../support/client.ts'
 import {
   answer,
   type Asked,
@@ -28,15 +22,6 @@ import {
 } from '../support/peers.ts'
 import { serverFiles, startServerProcess } from '../support/process.ts'
 import { people, startServer } from '../support/server.ts'
-
-async function clientOf(
-  t: TestContext,
-  endpoints: readonly string[],
-  options: Partial<KesClientOptions> = {},
-): Promise<KesClient> {
-  const { server, admin } = await people()
-  return newClient(t, { endpoints, cert: admin.cert, key: admin.key, ca: server.cert, ...options })
-}
 
 const VERSION = '{"version":"1","commit":""}\n'
 const DATA_KEY = '{"plaintext":"AAAA","ciphertext":"AAAA"}\n'
@@ -70,7 +55,7 @@ async function counting(
 
 test('calls go round the endpoints', async (t) => {
   const peers = await Promise.all([1, 2, 3].map(() => counting(t, 0, () => false)))
-  const client = await clientOf(
+  const client = await adminClient(
     t,
     peers.map(({ url }) => url),
   )
@@ -85,7 +70,7 @@ test('calls go round the endpoints', async (t) => {
 test('with one of two endpoints dead no call fails, with or without an effect', async (t) => {
   const alive = await startServer(t)
   const dead = `https://localhost:${await deadPort(t)}`
-  const client = await clientOf(t, [dead, `https://localhost:${alive.port}`])
+  const client = await adminClient(t, [dead, `https://localhost:${alive.port}`])
   for (let i = 0; i < 10; i++) {
     await client.createKey(`a${i}`)
     assert.equal((await client.generateKey(`a${i}`)).plaintext.length, 32)
@@ -96,7 +81,7 @@ test('with one of two endpoints dead no call fails, with or without an effect', 
 test('an endpoint that hangs costs a safe call its attempt, and then nothing for a while', async (t) => {
   const slow = await http2Peer(t, () => {})
   const fast = await counting(t, 0, () => false)
-  const client = await clientOf(t, [slow.url, fast.url], { attemptTimeout: 300 })
+  const client = await adminClient(t, [slow.url, fast.url], { attemptTimeout: 300 })
   const begin = performance.now()
   for (let i = 0; i < 50; i++) await client.version()
   assert.equal(fast.asked.length, 50)
@@ -111,7 +96,7 @@ test('a call with an effect does not leave an endpoint that is slow', async (t) 
     setTimeout(() => answer(stream, ''), 500)
   })
   const dead = `https://localhost:${await deadPort(t)}`
-  const client = await clientOf(t, [slow.url, dead], { attemptTimeout: 50 })
+  const client = await adminClient(t, [slow.url, dead], { attemptTimeout: 50 })
   await client.createKey('a')
   assert.deepEqual(late, ['/v1/key/create/a'])
 })
@@ -121,7 +106,7 @@ test('endpoints that accept and say nothing are passed over', async (t) => {
   const mute = await tlsPeer(t, () => {})
   const alive = await counting(t, 0, () => false)
   const urls = [`https://localhost:${silent.port}`, mute.url, alive.url]
-  const client = await clientOf(t, urls, { connectTimeout: 100 })
+  const client = await adminClient(t, urls, { connectTimeout: 100 })
   for (let i = 0; i < 20; i++) await client.createKey(`a${i}`)
   assert.equal(alive.asked.length, 20)
 })
@@ -130,9 +115,9 @@ test('an endpoint with a certificate that is not trusted is passed over, but alo
   const alive = await counting(t, 0, () => false)
   const { admin } = await people()
   const other = await tlsPeer(t, () => {}, { cert: admin.cert, key: admin.key })
-  const client = await clientOf(t, [other.url, alive.url])
+  const client = await adminClient(t, [other.url, alive.url])
   for (let i = 0; i < 4; i++) await client.createKey(`a${i}`)
-  const alone = await thrownBy((await clientOf(t, [other.url])).version())
+  const alone = await thrownBy((await adminClient(t, [other.url])).version())
   assert.ok(alone instanceof ConnectionError && alone.reason === 'untrusted')
   assert.ok(other.connections() <= 4)
 })
@@ -140,7 +125,7 @@ test('an endpoint with a certificate that is not trusted is passed over, but alo
 test('when every endpoint fails the error names each with its reason', async (t) => {
   const refused = `https://localhost:${await deadPort(t)}`
   const silent = `https://localhost:${(await tcpPeer(t, () => {})).port}`
-  const client = await clientOf(t, [refused, silent], { connectTimeout: 50, retries: 2 })
+  const client = await adminClient(t, [refused, silent], { connectTimeout: 50, retries: 2 })
   const error = await thrownBy(client.createKey('a'))
   assert.ok(error instanceof ConnectionError)
   assert.ok(error.message.includes(`${refused}: connection refused`), error.message)
@@ -152,7 +137,7 @@ test('when every endpoint fails the error names each with its reason', async (t)
 for (const status of [502, 503, 504, 429]) {
   test(`${status} sends a safe call to the other endpoint`, async (t) => {
     const [bad, well] = [await counting(t, status), await counting(t, 0, () => false)]
-    const client = await clientOf(t, [bad.url, well.url])
+    const client = await adminClient(t, [bad.url, well.url])
     for (let i = 0; i < 10; i++) await client.generateKey('a')
     assert.equal(well.asked.length, 10)
     assert.ok(bad.asked.length > 0)
@@ -160,7 +145,7 @@ for (const status of [502, 503, 504, 429]) {
 
   test(`a storm of ${status} ends a safe call after a few attempts, and one with an effect after one`, async (t) => {
     const peers = [await counting(t, status), await counting(t, status)]
-    const client = await clientOf(
+    const client = await adminClient(
       t,
       peers.map(({ url }) => url),
     )
@@ -168,7 +153,7 @@ for (const status of [502, 503, 504, 429]) {
     const error = await thrownBy(client.generateKey('a'))
     assert.ok(error instanceof ServerError && error.status === status)
     assert.equal(asked(), 6)
-    const alone = await clientOf(t, [peers[0]?.url ?? ''])
+    const alone = await adminClient(t, [peers[0]?.url ?? ''])
     await thrownBy(alone.generateKey('a'))
     assert.equal(asked(), 3)
     for (const call of [
@@ -187,7 +172,7 @@ for (const status of [502, 503, 504, 429]) {
 for (const status of [400, 403, 404, 409, 500, 501]) {
   test(`${status} is not repeated`, async (t) => {
     const peers = [await counting(t, status), await counting(t, status)]
-    const client = await clientOf(
+    const client = await adminClient(
       t,
       peers.map(({ url }) => url),
     )
@@ -200,7 +185,7 @@ test('an error page of any size is an error by its status', async (t) => {
   let count = 0
   const page = `<html>${'x'.repeat(300_000)}</html>`
   const peer = await http2Peer(t, (stream) => answer(stream, page, ++count < 3 ? 502 : 404))
-  const error = await thrownBy((await clientOf(t, [peer.url])).version())
+  const error = await thrownBy((await adminClient(t, [peer.url])).version())
   assert.ok(error instanceof RefusedError && error.status === 404)
   assert.equal(error.message.length, 1024)
   assert.equal(count, 3)
@@ -208,22 +193,22 @@ test('an error page of any size is an error by its status', async (t) => {
 
 test('503 that passes is not noticed, but with retries: 0', async (t) => {
   const peer = await counting(t, 503, (count) => count === 1)
-  assert.ok(await (await clientOf(t, [peer.url])).version())
+  assert.ok(await (await adminClient(t, [peer.url])).version())
   const never = await counting(t, 503, (count) => count === 1)
-  const client = await clientOf(t, [never.url], { retries: 0 })
+  const client = await adminClient(t, [never.url], { retries: 0 })
   assert.ok((await thrownBy(client.version())) instanceof ServerError)
   assert.equal(never.asked.length, 1)
 })
 
 test('Retry-After is waited for, or is the end where it is longer than the call may take', async (t) => {
   const peer = await counting(t, 503, (count) => count === 1, { 'retry-after': '1' })
-  const client = await clientOf(t, [peer.url])
+  const client = await adminClient(t, [peer.url])
   const begin = performance.now()
   await client.version()
   assert.ok(performance.now() - begin >= 990)
 
   const long = await counting(t, 503, () => true, { 'retry-after': '3600' })
-  const patient = await clientOf(t, [long.url])
+  const patient = await adminClient(t, [long.url])
   const error = await thrownBy(patient.version())
   assert.ok(error instanceof ServerError)
   assert.equal(error.retryAfter, 3_600_000)
@@ -233,7 +218,7 @@ test('Retry-After is waited for, or is the end where it is longer than the call 
 test('an endpoint that asks to be left alone is left alone while there is another', async (t) => {
   const busy = await counting(t, 503, () => true, { 'retry-after': '60' })
   const well = await counting(t, 0, () => false)
-  const client = await clientOf(t, [busy.url, well.url])
+  const client = await adminClient(t, [busy.url, well.url])
   for (let i = 0; i < 20; i++) await client.version()
   assert.equal(well.asked.length, 20)
   assert.equal(busy.asked.length, 1)
@@ -263,7 +248,7 @@ test('what a server may have done is never asked for again, and what it has not 
       })
     })
     for (let i = 0; i < 2; i++) {
-      const client = await clientOf(t, [bad.url, alive.url])
+      const client = await adminClient(t, [bad.url, alive.url])
       // Begin with the bad one, whichever is whose turn.
       const before = bad.connections()
       let error: unknown
@@ -286,7 +271,7 @@ test('a safe call survives each of these', async (t) => {
   for (const code of [8, 2, 7, 11]) {
     const alive = await counting(t, 0, () => false)
     const bad = await http2Peer(t, (stream) => stream.close(code))
-    const client = await clientOf(t, [bad.url, alive.url])
+    const client = await adminClient(t, [bad.url, alive.url])
     for (let i = 0; i < 4; i++) await client.generateKey('a')
   }
 })
@@ -298,7 +283,7 @@ test('over HTTP/1.1, too: a create that was cut is asked for once, a generate ag
     else generates++
     request.socket.destroy()
   })
-  const client = await clientOf(t, [bad.url])
+  const client = await adminClient(t, [bad.url])
   const error = await thrownBy(client.createKey('a'))
   assert.ok(error instanceof ConnectionError && !error.isUnprocessed)
   assert.equal(creates, 1)
@@ -309,7 +294,7 @@ test('over HTTP/1.1, too: a create that was cut is asked for once, a generate ag
 test('an endpoint that is back is used again', async (t) => {
   const first = await counting(t, 0, () => false)
   const port = await deadPort(t)
-  const client = await clientOf(t, [first.url, `https://localhost:${port}`])
+  const client = await adminClient(t, [first.url, `https://localhost:${port}`])
   for (let i = 0; i < 4; i++) await client.version()
   const asked: string[] = []
   await http2Peer(
@@ -330,7 +315,7 @@ test('an endpoint that is back is used again', async (t) => {
 test('many calls that fail together count as one failure of the endpoint', async (t) => {
   const peers = [await counting(t, 0, () => false), await counting(t, 0, () => false)] as const
   const cable = await relay(t, peers[0].port)
-  const client = await clientOf(t, [cable.url, peers[1].url])
+  const client = await adminClient(t, [cable.url, peers[1].url])
   await Promise.all(Array.from({ length: 10 }, () => client.version()))
   const calls = Promise.all(Array.from({ length: 100 }, () => client.version()))
   await new Promise((resolve) => setImmediate(resolve))
@@ -349,7 +334,7 @@ test('many calls that fail together count as one failure of the endpoint', async
 test('a timeout is for all attempts together', async (t) => {
   const peers = [await http2Peer(t, () => {}), await http2Peer(t, () => {})]
   const urls = peers.map(({ url }) => url)
-  const client = await clientOf(t, urls, { timeout: 500, attemptTimeout: 100 })
+  const client = await adminClient(t, urls, { timeout: 500, attemptTimeout: 100 })
   const begin = performance.now()
   const error = await thrownBy(client.version())
   assert.ok(error instanceof ConnectionError && error.reason === 'timeout')
@@ -363,7 +348,7 @@ test('a server that restarts under load costs no safe call anything', async (t) 
   let server = await startServerProcess(t, args, { cwd: files.directory })
   const { port } = server
   for (const http of ['h2', 'h1'] as const) {
-    const client = await clientOf(t, [`https://localhost:${port}`], { http, retries: 12 })
+    const client = await adminClient(t, [`https://localhost:${port}`], { http, retries: 12 })
     let [isOver, done] = [false, 0]
     const worker = async (): Promise<void> => {
       while (!isOver) {
@@ -393,7 +378,7 @@ for (const http of ['h2', 'h1'] as const) {
     const config = 'keys: [ { name: a } ]'
     let server = await startServer(t, { config })
     const { port } = server
-    const client = await clientOf(t, [`https://localhost:${port}`], { http })
+    const client = await adminClient(t, [`https://localhost:${port}`], { http })
     for (let i = 0; i < 3; i++) {
       await client.generateKey('a')
       await server.instance.close()
@@ -407,7 +392,7 @@ test('a process that is stopped is noticed, and the calls that may be repeated g
   const files = await serverFiles(t, { config: 'keys: [ { name: a } ]' })
   const stopped = await startServerProcess(t, ['--config', 'config.yml'], { cwd: files.directory })
   const alive = await counting(t, 0, () => false)
-  const client = await clientOf(t, [`https://localhost:${stopped.port}`, alive.url], {
+  const client = await adminClient(t, [`https://localhost:${stopped.port}`, alive.url], {
     pingInterval: 150,
     connectTimeout: 150,
     attemptTimeout: 20_000,
@@ -423,7 +408,7 @@ test('a process that is stopped is noticed, and the calls that may be repeated g
 test('a connection that is cut under many calls is made again once', async (t) => {
   const server = await counting(t, 0, () => false)
   const cable = await relay(t, server.port)
-  const client = await clientOf(t, [cable.url])
+  const client = await adminClient(t, [cable.url])
   await client.version()
   for (let i = 0; i < 5; i++) {
     const calls = Promise.all(Array.from({ length: 50 }, () => client.version()))

@@ -8,24 +8,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AnswerError,
   ConnectionError,
+  type KesClient,
   KesClientError,
   type KesClientOptions,
   NotAllowedError,
   ServerError,
 } from '#src/client/index.js'
-import { newClient, thrownBy } from '../support/client.ts'
+import { adminClient, thrownBy } from '../support/client.ts'
 import { deadPort, http1Peer, http2Peer, type Peer, relay } from '../support/peers.ts'
 import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
-import { people, startServer } from '../support/server.ts'
+import { startServer } from '../support/server.ts'
 
-async function clientOf(
+function clientOf(
   t: TestContext,
   { port }: Pick<Peer, 'port'>,
   options: Partial<KesClientOptions> = {},
-) {
-  const { server, admin } = await people()
-  const endpoints = `localhost:${port}`
-  return newClient(t, { endpoints, cert: admin.cert, key: admin.key, ca: server.cert, ...options })
+): Promise<KesClient> {
+  return adminClient(t, `localhost:${port}`, options)
 }
 
 type ErrorClass = abstract new (...options: never[]) => Error

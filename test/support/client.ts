@@ -1,13 +1,23 @@
 /** The client library, as tests use it. */
 
 import { KesClient, type KesClientOptions } from '#src/client/index.js'
-import type { Owner } from './server.ts'
+import { type Owner, people } from './server.ts'
 
 /** A client that trusts the test server, and is closed with the test. */
 export function newClient(t: Owner, options: KesClientOptions): KesClient {
   const client = new KesClient(options)
   t.after(() => client.close())
   return client
+}
+
+/** The admin's client. */
+export async function adminClient(
+  t: Owner,
+  endpoints: KesClientOptions['endpoints'],
+  options: Partial<KesClientOptions> = {},
+): Promise<KesClient> {
+  const { server, admin } = await people()
+  return newClient(t, { endpoints, cert: admin.cert, key: admin.key, ca: server.cert, ...options })
 }
 
 /** All items of an iteration. */
