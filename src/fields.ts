@@ -3,6 +3,8 @@
  * environment variable, it means the same. Messages never repeat a value, which may be a secret.
  */
 
+import { createHmac, randomBytes } from 'node:crypto'
+
 import * as v from 'valibot'
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -116,12 +118,17 @@ export const address = v.pipe(
   }),
 )
 
+const MARKING = randomBytes(32)
+
 /** A secret of the config file: nothing that prints or inspects it shows it. */
 export class Secret {
+  /** Equal for equal secrets of this process, and of no use elsewhere: a deep comparison sees no private fields. */
+  readonly mark: string
   readonly #text: string
 
   constructor(text: string) {
     this.#text = text
+    this.mark = createHmac('sha256', MARKING).update(text).digest('base64')
   }
 
   reveal(): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { inspect } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
 
 import fc from 'fast-check'
 import * as v from 'valibot'
@@ -13,6 +13,7 @@ import {
   optional,
   parseAddress,
   parseDuration,
+  Secret,
   secret,
 } from '#src/fields.js'
 import { RUNS } from './support/bytes.ts'
@@ -161,4 +162,11 @@ test('a secret shows only when it is asked to', () => {
     v.safeParse(secret('a password is needed', 'Password.'), '').issues?.[0].message,
     'a password is needed',
   )
+})
+
+test('a comparison of settings sees that a secret is another one, and nothing shows it', () => {
+  const [a, b] = [new Secret('s3cr3t-a'), new Secret('s3cr3t-b')]
+  assert.equal(isDeepStrictEqual({ a }, { a: new Secret('s3cr3t-a') }), true)
+  assert.equal(isDeepStrictEqual({ a }, { a: b }), false)
+  assert.doesNotMatch(inspect(a, { showHidden: true }) + JSON.stringify(a), /s3cr3t/)
 })
