@@ -2,7 +2,7 @@
 
 import type { Generation } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
-import type { Address } from '../fields.ts'
+import type { Address, Secret } from '../fields.ts'
 import type { CacheExpiry } from '../keys/cache.ts'
 import type { KeyStoreKind } from '../keystore/keystore.ts'
 import type { LogFormat } from '../telemetry/log.ts'
@@ -38,6 +38,22 @@ export interface TlsConfig {
   }
 }
 
+export interface RustfsConfig {
+  readonly address: Address
+  readonly credentials: readonly {
+    readonly accessKey: string
+    readonly secret: Secret
+    /** Of one of the policies; `admin` may do everything. */
+    readonly policy: string
+  }[]
+  /** What runs from the start: a body of POST /kms/configure. */
+  readonly start: Secret | undefined
+  /** What may be named over the API. Paths are '' where there is none. */
+  readonly backends: { readonly vault: readonly string[]; readonly secretFiles: string }
+  readonly keyRoot: string
+  readonly state: string
+}
+
 /** All times in milliseconds. */
 export interface Config {
   readonly address: Address
@@ -56,6 +72,8 @@ export interface Config {
   /** Names of keys to create if absent. */
   readonly keys: readonly string[]
   readonly http: 'node' | 'lean'
+  /** Undefined when it is off. */
+  readonly rustfs: RustfsConfig | undefined
   readonly keystore: { readonly kind: KeyStoreKind; readonly settings: unknown }
 }
 

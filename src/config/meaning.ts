@@ -8,11 +8,14 @@ import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
 import { type Identity, isApiKey, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { isName } from '../names.ts'
-import type { Config, Overrides, PolicyConfig, TlsConfig } from './config.ts'
+import type { Config, Overrides, PolicyConfig, RustfsConfig, TlsConfig } from './config.ts'
 import { chosenKeyStore } from './keystores.ts'
 import { nearest } from './nearest.ts'
 import type { ConfigFile } from './schema.ts'
 import type { Path, YamlFile } from './yaml.ts'
+
+/** Who may do everything over the API of RustFS. */
+const ADMIN = 'admin'
 
 export class MeaningReader {
   readonly #file: YamlFile
@@ -52,6 +55,7 @@ export class MeaningReader {
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
       keys: this.#keys(file.keys),
       http: file.http,
+      rustfs: this.#rustfs(file),
     }
     this.#checkFiles(config.tls)
     const hasErrors = this.#file.findings.some(({ severity }) => severity === 'error')
@@ -194,6 +198,42 @@ export class MeaningReader {
         this.#warn(path, 'a * is a wildcard only at the end; this one is an ordinary character')
       }
     }
+  }
+
+  #rustfs({ rustfs: file, policy }: ConfigFile): RustfsConfig | undefined {
+    if (file === undefined || file === null) return undefined
+    // In a credential that word is no policy's name.
+    if (Object.hasOwn(policy, ADMIN))
+      this.#error(
+        ['policy', ADMIN],
+        'a policy cannot have this name while there is a section rustfs',
+      )
+    const path = ['rustfs', 'credentials']
+    const accessKeys = new Set<string>()
+    const credentials = file.credentials.map(({ access_key, secret_key, policy: name }, index) => {
+      if (accessKeys.has(access_key))
+        this.#error([...path, index, 'access_key'], 'this access key is in the list twice')
+      accessKeys.add(access_key)
+      if (name !== ADMIN && !Object.hasOwn(policy, name))
+        this.#error([...path, index, 'policy'], this.#noPolicy(name, Object.keys(policy)))
+      return { accessKey: access_key, secret: secret_key, policy: name }
+    })
+    return {
+      address: file.address,
+      credentials,
+      start: file.start ?? undefined,
+      backends: {
+        vault: file.backends.vault,
+        secretFiles: this.#resolve(file.backends.secret_files),
+      },
+      keyRoot: file.key_root,
+      state: file.state,
+    }
+  }
+
+  #noPolicy(name: string, known: readonly string[]): string {
+    const guess = nearest(name, [...known, ADMIN])
+    return `there is no such policy${guess === undefined ? '' : `; did you mean ${guess}?`}`
   }
 
   #keys(file: ConfigFile['keys']): string[] {

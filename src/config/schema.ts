@@ -9,6 +9,7 @@ import { address, duration, onOff, optional, text } from '../fields.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { LEVELS } from '../telemetry/log.ts'
 import { keyStoreEntries } from './keystores.ts'
+import { rustfs } from './rustfs.ts'
 
 const rules = (what: string) => v.pipe(optional(v.array(text), []), v.description(what))
 
@@ -217,6 +218,10 @@ export const schema = v.object({
     v.description(
       'Ours: the implementation of HTTP. lean: our own framing, for less CPU per request. node: Node’s classes.',
     ),
+  ),
+  rustfs: v.pipe(
+    v.nullish(rustfs),
+    v.description('Ours: the RustFS KMS Admin API; off unless it is there.'),
   ),
 })
 
