@@ -22,6 +22,8 @@ import { clientTls } from './tls.ts'
 const IDLE_LIMIT = 30_000
 const MAX_CONNECTIONS = 64
 const TRIES = 3
+/** Milliseconds between two tries, on average. */
+const MAX_PAUSE = 3000
 const MAX_ANSWER = 2 * 1024 * 1024
 /** How much of what a service says about an error goes into our message. */
 const MAX_QUOTE = 300
@@ -34,6 +36,8 @@ export interface HttpOptions {
   readonly redirects?: number
   /** Milliseconds that one endpoint may take to answer; default: as long as the request's signal lets. */
   readonly answerLimit?: number
+  /** How often a request is sent that may be repeated; default 3. */
+  readonly tries?: number
   /** Whether the same request may have another answer a moment later. Default: 429, and 5xx except 501. */
   readonly isTransient?: (answer: HttpAnswer) => boolean
 }
@@ -134,6 +138,7 @@ export class HttpClient {
   readonly #redirects: number
   readonly #isTransient: (answer: HttpAnswer) => boolean
   readonly #answerLimit: number | undefined
+  readonly #tries: number
   readonly #http: HttpAgent
   readonly #https: HttpsAgent
   readonly #closed = new AbortController()
@@ -146,10 +151,12 @@ export class HttpClient {
     tls,
     redirects = 0,
     answerLimit,
+    tries = TRIES,
     isTransient = isTransientStatus,
   }: HttpOptions) {
     this.#endpoints = endpoints
     this.#answerLimit = answerLimit
+    this.#tries = tries
     this.#redirects = redirects
     this.#isTransient = isTransient
     const pool = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_LIMIT }
@@ -169,7 +176,7 @@ export class HttpClient {
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted()
       if (this.#closed.signal.aborted) throw closedError()
-      const isLast = attempt === TRIES
+      const isLast = attempt === this.#tries
       try {
         const answer = await this.#tryEndpoints(request, wasRepeated)
         if (isWebPage(answer)) throw answer.error('a web page; is the endpoint right?', '')
@@ -196,7 +203,7 @@ export class HttpClient {
   async #pause(attempt: number, signal: AbortSignal): Promise<void> {
     // Nobody would end the wait: what has ended ends the next try.
     if (signal.aborted || this.#closed.signal.aborted) return
-    const limit = 300 * 3 ** (attempt - 1)
+    const limit = Math.min(300 * 3 ** (attempt - 1), MAX_PAUSE)
     const ended = new AbortController()
     const end = (): void => ended.abort()
     signal.addEventListener('abort', end)

@@ -110,7 +110,8 @@ export class TokenKeeper<T extends Token> {
       // Meanwhile a request may have found the token refused, and have replaced it.
       if (this.#token !== old) return
       const rest = Math.min((old.issuedAt + old.ttl - performance.now()) / 2, spread)
-      if (renewed !== undefined || rest < MIN_WAIT) this.#use(fresh)
+      const isKnown = renewed !== undefined || fresh.text === old.text
+      if (isKnown || rest < MIN_WAIT) this.#use(fresh)
       else this.#schedule(rest, () => this.#use(fresh))
     } catch {
       if (this.#token !== old) return

@@ -90,7 +90,10 @@ export const vault = defineKeyStore({
   describe: ({ endpoint, engine, version, prefix }) =>
     `${endpoint}, KV ${version} engine ${engine}${prefix && `, prefix ${prefix}`}`,
   async open(settings, signal) {
-    const { openVault } = await import('./vault/store.ts')
-    return openVault(settings, signal)
+    const [{ openVault }, { loginOf }] = await Promise.all([
+      import('./vault/store.ts'),
+      import('./vault/login.ts'),
+    ])
+    return openVault({ ...settings, login: loginOf(settings) }, signal)
   },
 })

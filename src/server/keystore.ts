@@ -3,10 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Config } from '../config/config.ts'
-import { within } from '../deadline.ts'
 import { KesError } from '../errors.ts'
 import type { KeyService } from '../keys/service.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import { openAnswering } from '../keystore/open.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 
 /** Milliseconds for each key. */
@@ -30,7 +30,8 @@ export async function openKeyStore(
   const signal = AbortSignal.any([stop, AbortSignal.timeout(limit)])
   for (let attempt = 1; ; attempt++) {
     try {
-      return await openOnce(keystore, signal)
+      const { kind, settings } = keystore
+      return await openAnswering((limit) => kind.open(settings, limit), signal)
     } catch (error) {
       const { name, message } = error as Error
       const reason = name === 'TimeoutError' ? `no answer within ${limit / 1000} s` : message
@@ -46,31 +47,6 @@ export async function openKeyStore(
       log.write('WARN', `the keystore cannot be reached, try ${attempt} of ${tries}: ${reason}`)
       await sleep(250 * 2 ** attempt)
     }
-  }
-}
-
-async function openOnce(
-  { kind, settings }: Config['keystore'],
-  signal: AbortSignal,
-): Promise<KeyStore> {
-  const opening = kind.open(settings, signal)
-  let store: KeyStore
-  try {
-    store = await within(opening, { signal })
-  } catch (error) {
-    // One that opens too late is not left open; one that does not open has been reported.
-    opening.then(
-      (late) => late.close(),
-      () => {},
-    )
-    throw error
-  }
-  try {
-    await within(store.status(signal), { signal })
-    return store
-  } catch (error) {
-    await store.close()
-    throw error
   }
 }
 

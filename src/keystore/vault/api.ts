@@ -2,7 +2,13 @@
 
 import type { ClientTlsFiles } from '../../fields.ts'
 import { member } from '../../json.ts'
-import { type HttpAnswer, HttpClient, type HttpRequest, isTransientStatus } from '../http.ts'
+import {
+  type HttpAnswer,
+  HttpClient,
+  type HttpOptions,
+  type HttpRequest,
+  isTransientStatus,
+} from '../http.ts'
 import { KeyStoreError } from '../keystore.ts'
 
 export interface VaultRequest extends Omit<HttpRequest, 'headers'> {
@@ -11,16 +17,19 @@ export interface VaultRequest extends Omit<HttpRequest, 'headers'> {
   readonly namespace: string
 }
 
+export type VaultHttp = Pick<HttpOptions, 'redirects' | 'answerLimit' | 'tries'>
+
 /** A client of one Vault, or of one cluster behind one address. */
 export class VaultApi {
   readonly #http: HttpClient
 
-  constructor(endpoint: string, tls: ClientTlsFiles) {
+  constructor(endpoint: string, tls: ClientTlsFiles, http: VaultHttp = {}) {
     this.#http = new HttpClient({
       endpoints: [endpoint],
       tls,
       // A standby that does not forward names the active node.
       redirects: 1,
+      ...http,
       isTransient: (answer) =>
         (isTransientStatus(answer) || answer.status === 412) && !isSealed(answer),
     })

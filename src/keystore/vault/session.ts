@@ -10,6 +10,14 @@ import { type Login, tokenOf, type VaultToken } from './login.ts'
 
 export type SessionRequest = Omit<VaultRequest, 'token' | 'namespace'>
 
+export interface SessionOptions {
+  readonly login: Login
+  /** Of everything but the login; '' = root. */
+  readonly namespace: string
+  /** Milliseconds before the end of a token from which it is refreshed at the latest; default 0. */
+  readonly window?: number | undefined
+}
+
 /** Tokens that end sooner are replaced rather than renewed; renewals near a token's maximal age are that short. */
 const SHORT = 30_000
 /** Until other nodes of the cluster know a new token. */
@@ -32,14 +40,14 @@ export class VaultSession {
   /** Logs in. @throws what the login throws */
   static async open(
     api: VaultApi,
-    login: Login,
-    namespace: string,
+    { login, namespace, window = 0 }: SessionOptions,
     signal: AbortSignal,
   ): Promise<VaultSession> {
     const source: TokenSource<VaultToken> = {
       login: (limit) => login(api, limit),
       renew: (old, limit) => renew(api, namespace, old, limit),
-      refreshIn: ({ ttl }) => (ttl >= SHORT ? ttl * 0.8 : ttl / 2),
+      refreshIn: ({ ttl, refreshIn = Infinity }) =>
+        Math.min(refreshIn, ttl >= SHORT ? ttl * 0.8 : ttl / 2, Math.max(ttl - window, ttl / 2)),
       spread: SPREAD,
     }
     return new VaultSession(api, namespace, await TokenKeeper.open(source, signal))

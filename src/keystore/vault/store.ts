@@ -6,35 +6,41 @@ import { type Listing, type Page, pageOf } from '../../names.ts'
 import type { HttpAnswer } from '../http.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import type { VaultConfig } from '../vault.ts'
-import { isAbsent, pathOf, reasonOf, VaultApi } from './api.ts'
-import { loginOf } from './login.ts'
-import { VaultSession } from './session.ts'
+import { isAbsent, pathOf, reasonOf, VaultApi, type VaultHttp } from './api.ts'
+import { type SessionOptions, VaultSession } from './session.ts'
 import { isWrapped, Transit } from './transit.ts'
 
 const MAX_LISTING = 32 * 1024 * 1024
 /** Never exists; may be asked for with the right to read any key. */
 const PROBE = '-openkes-probe'
 
+/** Where keys are in Vault, and how we get there. */
+export interface VaultSettings
+  extends
+    Pick<VaultConfig, 'endpoint' | 'engine' | 'version' | 'prefix' | 'transit' | 'tls'>,
+    SessionOptions {
+  readonly http?: VaultHttp
+}
+
 /** @throws KeyStoreError when it cannot log in */
-export async function openVault(config: VaultConfig, signal: AbortSignal): Promise<KeyStore> {
-  const api = new VaultApi(config.endpoint, config.tls)
+export async function openVault(settings: VaultSettings, signal: AbortSignal): Promise<VaultStore> {
+  const api = new VaultApi(settings.endpoint, settings.tls, settings.http)
   try {
-    const session = await VaultSession.open(api, loginOf(config), config.namespace, signal)
-    return new VaultStore(session, config)
+    return new VaultStore(await VaultSession.open(api, settings, signal), settings)
   } catch (error) {
     api.close()
     throw error
   }
 }
 
-class VaultStore implements KeyStore {
+export class VaultStore implements KeyStore {
   readonly #session: VaultSession
   readonly #transit: Transit | undefined
   readonly #isVersioned: boolean
   readonly #data: string
   readonly #metadata: string
 
-  constructor(session: VaultSession, { engine, version, prefix, transit }: VaultConfig) {
+  constructor(session: VaultSession, { engine, version, prefix, transit }: VaultSettings) {
     this.#session = session
     this.#transit = transit ? new Transit(session, transit) : undefined
     this.#isVersioned = version === 'v2'
@@ -56,6 +62,11 @@ class VaultStore implements KeyStore {
     // Policies may be narrowed to some names; a token that Vault no longer takes was replaced by now.
     if (answer.status === 200 || answer.status === 403 || isAbsent(answer)) return
     throw refusal(answer, 'cannot read', this.#data, 'read')
+  }
+
+  /** Encrypts and decrypts something. @throws KeyStoreError when we may not, or there is no such key */
+  async checkTransit(signal: AbortSignal): Promise<void> {
+    await this.#transit?.unwrap(await this.#transit.wrap('probe', signal), signal)
   }
 
   async create(name: string, value: Uint8Array, signal: AbortSignal): Promise<void> {
