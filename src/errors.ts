@@ -22,6 +22,7 @@ const CODES = {
   NOT_ALLOWED: [403, 'not authorized: insufficient permissions'],
   NO_ROUTE: [404, '404 page not found'],
   KEY_NOT_FOUND: [404, 'key does not exist'],
+  VERSION_NOT_FOUND: [404, 'key version does not exist'],
   POLICY_NOT_FOUND: [404, 'policy does not exist'],
   ENCLAVE_NOT_FOUND: [404, 'enclave does not exist'],
   IDENTITY_NOT_FOUND: [404, 'identity does not exist'],
@@ -30,13 +31,20 @@ const CODES = {
   SLOW_BODY: [408, 'request body was not received in time'],
   SERVICE_CONFLICT: [409, 'not possible in this state'],
   NO_HMAC: [409, 'key does not support HMAC'],
+  KEY_DISABLED: [409, 'key is disabled'],
+  KEY_PENDING: [409, 'key is pending deletion'],
+  KEY_NOT_PENDING: [409, 'key is not pending deletion'],
+  CONFLICT: [409, 'key was changed concurrently'],
+  TOO_MANY_CHANGES: [409, 'too many changes'],
   TOO_LARGE: [413, 'request body is too large'],
   UPGRADE: [426, 'another version of this API is needed'],
   INTERNAL: [500, 'internal server error'],
   BACKEND_FAILED: [500, 'the backend failed'],
   NOT_IMPLEMENTED: [501, 'not implemented'],
+  UNSUPPORTED: [501, 'operation not supported by the keystore'],
   KEYSTORE_CREATE: [502, 'failed to create key'],
   KEYSTORE_READ: [502, 'failed to read key'],
+  KEYSTORE_CHANGE: [502, 'failed to change key'],
   KEYSTORE_DELETE: [502, 'failed to delete key'],
   KEYSTORE_LIST: [502, 'failed to list keys'],
   KEYSTORE_UNAVAILABLE: [502, 'key store is unavailable'],
@@ -97,4 +105,9 @@ export class KesError extends Error {
   static from(thrown: unknown): KesError {
     return thrown instanceof KesError ? thrown : new KesError('INTERNAL', { cause: thrown })
   }
+}
+
+/** Whether what was thrown is this error. */
+export function isCode(thrown: unknown, code: ErrorCode): boolean {
+  return thrown instanceof KesError && thrown.code === code
 }

@@ -28,7 +28,7 @@ export function parseCiphertext(bytes: Buffer, cipher: Cipher): Sealed | undefin
 }
 
 /** Ciphertext ‖ tag ‖ iv ‖ nonce. */
-function parseRaw(bytes: Buffer): Sealed | undefined {
+export function parseRaw(bytes: Buffer): Sealed | undefined {
   const end = bytes.length - IV_SIZE - NONCE_SIZE
   if (end < 0) return undefined
   return {

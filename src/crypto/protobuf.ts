@@ -37,7 +37,7 @@ function varint(value: number): Buffer {
 /** The fields of one message. Unknown fields are skipped; of a repeated scalar the last counts. */
 export class Message {
   readonly #integers = new Map<number, bigint>()
-  readonly #bytes = new Map<number, Buffer>()
+  readonly #bytes = new Map<number, Buffer[]>()
 
   /** @throws ProtobufError */
   constructor(bytes: Buffer) {
@@ -66,7 +66,7 @@ export class Message {
           this.#integers.set(number, readVarint())
           break
         case BYTES:
-          this.#bytes.set(number, take(readVarint()))
+          this.#add(number, take(readVarint()))
           break
         case FIXED64:
           take(8n)
@@ -88,12 +88,23 @@ export class Message {
   }
 
   bytes(number: number): Buffer | undefined {
-    return this.#bytes.get(number)
+    return this.#bytes.get(number)?.at(-1)
+  }
+
+  /** All values of a repeated field, in order. */
+  list(number: number): readonly Buffer[] {
+    return this.#bytes.get(number) ?? []
   }
 
   /** @throws ProtobufError */
   message(number: number): Message | undefined {
-    const bytes = this.#bytes.get(number)
+    const bytes = this.bytes(number)
     return bytes === undefined ? undefined : new Message(bytes)
+  }
+
+  #add(number: number, value: Buffer): void {
+    const values = this.#bytes.get(number)
+    if (values === undefined) this.#bytes.set(number, [value])
+    else values.push(value)
   }
 }

@@ -19,6 +19,16 @@ export interface CacheExpiry {
   readonly unused: number
   /** How long while the keystore is down, instead of both; 0 = no longer than usual. */
   readonly offline: number
+  /** How long until it is looked whether somebody else has changed it; 0 = not before it is fetched again. */
+  readonly changes: number
+}
+
+/** Where keys come from; each call has a limit of its own. */
+export interface KeySource {
+  /** @param known the key as it was before, which may be another one now */
+  fetch(name: string, known: Key | undefined): Promise<Key>
+  /** Whether a key was changed since it was fetched; a deletion need not count. */
+  isChanged(name: string, key: Key): Promise<boolean>
 }
 
 /** Counted by the cache, kept by who made it: counts outlive a cache. */
@@ -31,36 +41,38 @@ interface Entry {
   readonly key: Key
   readonly fetchedAt: number
   usedAt: number
+  /** When it was last asked whether it was changed. */
+  checkedAt: number
   /** Whether it still is the key of this name is to be asked as soon as the keystore answers. */
   isInDoubt: boolean
 }
 
+/** A key in use is checked before it must be, so that nobody waits for that: this share of `changes` earlier. */
+const AHEAD = 1 / 5
 const MIN_SWEEP = 1000
 const MAX_SWEEP = 30_000
 /** Milliseconds after which a fetch is slow enough to ask whether the keystore is there at all. */
 const SLOW = 500
 
 export class KeyCache {
-  readonly #fetch: (name: string) => Promise<Key>
+  readonly #source: KeySource
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
   readonly #entries = new Map<string, Entry>()
   readonly #flights = new Map<string, Promise<Key>>()
   #expiry: CacheExpiry
+  /** Milliseconds after which a key in use is, and must be, checked. */
+  #checkAfter = Infinity
+  #checkUntil = Infinity
   #sweeper: NodeJS.Timeout
 
-  /** @param fetch reads a key from the keystore, within a limit of its own. */
-  constructor(
-    fetch: (name: string) => Promise<Key>,
-    health: KeyStoreHealth,
-    expiry: CacheExpiry,
-    counts: CacheCounts,
-  ) {
-    this.#fetch = fetch
+  constructor(source: KeySource, health: KeyStoreHealth, expiry: CacheExpiry, counts: CacheCounts) {
+    this.#source = source
     this.#health = health
     this.#counts = counts
     this.#expiry = expiry
     this.#sweeper = this.#sweepAtTimes()
+    this.#setChecks()
   }
 
   /** From now on keys are kept for as long as this says, those that are there already, too. */
@@ -68,21 +80,27 @@ export class KeyCache {
     clearInterval(this.#sweeper)
     this.#expiry = expiry
     this.#sweeper = this.#sweepAtTimes()
+    this.#setChecks()
   }
 
   get size(): number {
     return this.#entries.size
   }
 
-  /** A Key at once when it is cached. @throws what `fetch` throws, or the deadline's reason. */
-  get(name: string, deadline: Deadline): Key | Promise<Key> {
+  /**
+   * A Key at once when it is cached.
+   *
+   * @param version it is to know this one, if it has it: a key that does not is asked for once more
+   * @throws what the source throws, or the deadline's reason.
+   */
+  get(name: string, deadline: Deadline, version = 1): Key | Promise<Key> {
     const key = this.#use(name)
-    if (key !== undefined) {
+    if (key !== undefined && key.version >= version) {
       this.#counts.hits++
       return key
     }
     this.#counts.misses++
-    return within(this.#share(name), deadline)
+    return within(key === undefined ? this.#share(name) : this.#catchUp(name, version), deadline)
   }
 
   /** The key if it is cached; that does not count as a use. */
@@ -117,6 +135,11 @@ export class KeyCache {
     return now - entry.fetchedAt < this.#expiry.any && now - entry.usedAt < this.#expiry.unused
   }
 
+  /** Nothing speaks against its being what the keystore has. */
+  #isKnown(entry: Entry, now: number): boolean {
+    return !entry.isInDoubt && now - entry.checkedAt < this.#checkUntil
+  }
+
   #isOffline(now: number): boolean {
     const since = this.#health.downSince
     return since !== undefined && now - since < this.#expiry.offline
@@ -124,7 +147,7 @@ export class KeyCache {
 
   /** Whether it may be used without asking the keystore. */
   #isServed(entry: Entry, now: number): boolean {
-    const isKnown = !entry.isInDoubt || this.#health.downSince !== undefined
+    const isKnown = this.#isKnown(entry, now) || this.#health.downSince !== undefined
     return (isKnown && this.#isFresh(entry, now)) || this.#isOffline(now)
   }
 
@@ -134,7 +157,16 @@ export class KeyCache {
     const now = performance.now()
     if (!this.#isServed(entry, now)) return undefined
     entry.usedAt = now
+    if (now - entry.checkedAt >= this.#checkAfter && !this.#flights.has(name))
+      this.#share(name).catch(() => {}) // who needs it soon will see why
     return entry.key
+  }
+
+  /** The key as it is in the keystore at some time from now on. */
+  async #catchUp(name: string, version: number): Promise<Key> {
+    const running = this.#flights.get(name)
+    const key = running && (await running)
+    return key !== undefined && key.version >= version ? key : this.#share(name)
   }
 
   #share(name: string): Promise<Key> {
@@ -153,11 +185,19 @@ export class KeyCache {
 
   /** @param isWanted false once the key was evicted meanwhile. */
   async #load(name: string, isWanted: () => boolean): Promise<Key> {
+    const entry = this.#entries.get(name)
+    const checkedAt = performance.now()
     try {
-      const key = await this.#fetch(name)
+      const isSame =
+        entry !== undefined &&
+        !entry.isInDoubt &&
+        this.#isFresh(entry, checkedAt) &&
+        !(await this.#source.isChanged(name, entry.key))
+      const key = isSame ? entry.key : await this.#source.fetch(name, entry?.key)
       const now = performance.now()
+      const fetchedAt = isSame ? entry.fetchedAt : now
       if (isWanted())
-        this.#entries.set(name, { key, fetchedAt: now, usedAt: now, isInDoubt: false })
+        this.#entries.set(name, { key, fetchedAt, usedAt: now, checkedAt, isInDoubt: false })
       return key
     } catch (error) {
       // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
@@ -193,6 +233,12 @@ export class KeyCache {
 
   #useWhenDown(name: string): Key | undefined {
     return this.#health.downSince === undefined ? undefined : this.#use(name)
+  }
+
+  #setChecks(): void {
+    const { changes } = this.#expiry
+    this.#checkUntil = changes > 0 ? changes : Infinity
+    this.#checkAfter = this.#checkUntil * (1 - AHEAD)
   }
 
   #sweepAtTimes(): NodeJS.Timeout {

@@ -6,8 +6,9 @@
 import type { Cipher } from '../crypto/aead.ts'
 import { bytesField, Message, ProtobufError, varintField } from '../crypto/protobuf.ts'
 import { decodeBase64, Fields, JsonError } from '../json.ts'
-import { parseRfc3339, ZERO_TIME } from '../time.ts'
-import { Key, type KeyParts, SECRET_SIZE } from './key.ts'
+import { parseRfc3339, type Timestamp, ZERO_TIME } from '../time.ts'
+import { type KeyParts, SECRET_SIZE } from './key-version.ts'
+import { Key } from './key.ts'
 
 const CIPHER_TYPES: Readonly<Record<Cipher, number>> = { AES256: 1, ChaCha20: 2 }
 const HMAC_SHA256 = 1
@@ -30,44 +31,69 @@ export class DamagedKeyError extends Error {
 }
 
 /** The exact bytes that the Go server would write for the same key. */
-export function encodeKey({ cipher, secret, hmacKey, createdAt, createdBy }: KeyParts): Buffer {
+export function encodeKey(parts: KeyParts): Buffer {
+  const message = encodeVersion(parts)
+  const entry = Buffer.from(message.toString('base64'))
+  message.fill(0)
+  return entry
+}
+
+/** The proto3 message KeyVersion. */
+export function encodeVersion(parts: KeyParts): Buffer {
+  const { cipher, secret, hmacKey, createdAt, createdBy } = parts
   const secretKey = [bytesField(1, secret), varintField(2, CIPHER_TYPES[cipher])]
-  const time = [varintField(1, createdAt.seconds), varintField(2, createdAt.nanos)]
   const fields = [bytesField(1, Buffer.concat(secretKey))]
   if (hmacKey !== undefined) {
     fields.push(bytesField(2, Buffer.concat([bytesField(1, hmacKey), varintField(2, HMAC_SHA256)])))
   }
-  fields.push(bytesField(3, Buffer.concat(time)))
+  fields.push(timeField(3, createdAt))
   if (createdBy !== '') fields.push(bytesField(4, Buffer.from(createdBy)))
-  return Buffer.from(Buffer.concat(fields).toString('base64'))
+  return Buffer.concat(fields)
+}
+
+/** A field with a google.protobuf.Timestamp. */
+export function timeField(number: number, { seconds, nanos }: Timestamp): Buffer {
+  return bytesField(number, Buffer.concat([varintField(1, seconds), varintField(2, nanos)]))
 }
 
 /** @throws DamagedKeyError */
 export function decodeKey(entry: Uint8Array): Key {
+  return new Key(decodeEntry(entry))
+}
+
+/** What a keystore entry says of version 1. The secrets are the caller's, to be wiped. @throws DamagedKeyError */
+export function decodeEntry(entry: Uint8Array): KeyParts {
   const text = Buffer.from(entry.buffer, entry.byteOffset, entry.length).toString('latin1')
+  return intact('not a stored key', () => {
+    if (text.trimStart().startsWith('{')) return readJson(entry)
+    const bytes = decodeBase64(text)
+    if (bytes === undefined) throw new DamagedKeyError('not a stored key: not base64')
+    return decodeVersion(bytes)
+  })
+}
+
+/** What `read` returns. @param what is read, for the message. @throws DamagedKeyError when it is malformed */
+export function intact<T>(what: string, read: () => T): T {
   try {
-    return new Key(text.trimStart().startsWith('{') ? readJson(entry) : readProtobuf(text))
+    return read()
   } catch (error) {
     if (
       error instanceof ProtobufError ||
       error instanceof JsonError ||
       error instanceof SyntaxError
     ) {
-      throw new DamagedKeyError(
-        `not a stored key: ${error instanceof SyntaxError ? 'malformed JSON' : error.message}`,
-      )
+      const reason = error instanceof SyntaxError ? 'malformed JSON' : error.message
+      throw new DamagedKeyError(`${what}: ${reason}`)
     }
     throw error
   }
 }
 
-function readProtobuf(text: string): KeyParts {
-  const bytes = decodeBase64(text)
-  if (bytes === undefined) throw new DamagedKeyError('not a stored key: not base64')
+/** Reads the proto3 message KeyVersion; the secrets are views. @throws DamagedKeyError, ProtobufError */
+export function decodeVersion(bytes: Buffer): KeyParts {
   const message = new Message(bytes)
   const secretKey = message.message(1)
   const hmacKey = message.message(2)
-  const time = message.message(3)
   const cipher = secretKey?.integer(2)
   if (secretKey === undefined || (cipher !== 1 && cipher !== 2)) {
     throw new DamagedKeyError('a secret of a known cipher is missing')
@@ -75,6 +101,17 @@ function readProtobuf(text: string): KeyParts {
   if (hmacKey !== undefined && hmacKey.integer(2) !== HMAC_SHA256) {
     throw new DamagedKeyError('the HMAC key is of an unknown hash function')
   }
+  return {
+    cipher: cipher === 1 ? 'AES256' : 'ChaCha20',
+    secret: checkSize(secretKey.bytes(1), 'secret'),
+    hmacKey: hmacKey && checkSize(hmacKey.bytes(1), 'HMAC key'),
+    createdAt: readTime(message.message(3), 'the creation date'),
+    createdBy: message.bytes(4)?.toString() ?? '',
+  }
+}
+
+/** @param what it is, for the message. @throws DamagedKeyError, ProtobufError */
+export function readTime(time: Message | undefined, what: string): Timestamp {
   const seconds = time?.integer(1) ?? 0
   const nanos = time?.integer(2) ?? 0
   // The range of google.protobuf.Timestamp: the years 1 to 9999.
@@ -84,15 +121,9 @@ function readProtobuf(text: string): KeyParts {
     nanos < 0 ||
     nanos > 999_999_999
   ) {
-    throw new DamagedKeyError('the creation date is out of range')
+    throw new DamagedKeyError(`${what} is out of range`)
   }
-  return {
-    cipher: cipher === 1 ? 'AES256' : 'ChaCha20',
-    secret: checkSize(secretKey.bytes(1), 'secret'),
-    hmacKey: hmacKey && checkSize(hmacKey.bytes(1), 'HMAC key'),
-    createdAt: { seconds, nanos },
-    createdBy: message.bytes(4)?.toString() ?? '',
-  }
+  return { seconds, nanos }
 }
 
 /** `{"bytes","algorithm"?,"created_at"?,"created_by"?}`; without an algorithm, AES256. */

@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events'
 import { Access } from '../auth/access.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, KesError } from '../errors.ts'
+import { type ErrorCode, isCode, KesError } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
 import { isName } from '../names.ts'
 import { EventStream } from '../telemetry/stream.ts'
@@ -46,23 +46,26 @@ export interface EnclavesOptions {
   readonly health: KeyStoreHealth
   readonly expiry: CacheExpiry
   readonly counts: CacheCounts
+  readonly hasRecords: boolean
 }
 
 export class Enclaves {
   readonly #store: KeyStore
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
+  readonly #hasRecords: boolean
   #expiry: CacheExpiry
   readonly #found = new Map<string, Found>()
   readonly #flights = new Map<string, Promise<Realm | undefined>>()
   /** Names that were not found, and when. */
   readonly #absent = new Map<string, number>()
 
-  constructor({ store, health, expiry, counts }: EnclavesOptions) {
+  constructor({ store, health, expiry, counts, hasRecords }: EnclavesOptions) {
     this.#store = store
     this.#health = health
     this.#expiry = expiry
     this.#counts = counts
+    this.#hasRecords = hasRecords
   }
 
   /** Undefined when there is none of this name. @throws KesError KEYSTORE_READ */
@@ -162,7 +165,11 @@ export class Enclaves {
     const store = new EnclaveStore(this.#store, name)
     return {
       enclave: name,
-      keys: new KeyService(store, this.#expiry, this.#counts, this.#health),
+      keys: new KeyService(store, this.#expiry, {
+        counts: this.#counts,
+        health: this.#health,
+        hasRecords: this.#hasRecords,
+      }),
       access: new Access({ admin, policies: [], assignments: new Map(), createdAt }),
       events: new EventStream(),
     }
@@ -255,8 +262,4 @@ function decodeEntry(name: string, value: Uint8Array): EnclaveEntry {
 
 function isSame(a: EnclaveEntry, b: EnclaveEntry): boolean {
   return a.admin === b.admin && rfc3339(a.createdAt) === rfc3339(b.createdAt)
-}
-
-function isCode(error: unknown, code: ErrorCode): boolean {
-  return error instanceof KesError && error.code === code
 }

@@ -3,18 +3,25 @@
 import type { Cipher } from '../crypto/aead.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, KesError } from '../errors.ts'
-import type { KeyStore } from '../keystore/keystore.ts'
+import { type ErrorCode, isCode, KesError } from '../errors.ts'
+import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { isName, type Listing, PAGE, type Page } from '../names.ts'
-import { now } from '../time.ts'
+import { now, type Timestamp } from '../time.ts'
 import { ask } from './ask.ts'
 import { type CacheCounts, type CacheExpiry, KeyCache } from './cache.ts'
-import { DamagedKeyError, decodeKey, encodeKey } from './codec.ts'
+import { KeyEntries, keyOf, type StoredKey } from './entries.ts'
 import { KeyStoreHealth } from './health.ts'
-import { type Key, SECRET_SIZE } from './key.ts'
+import { SECRET_SIZE } from './key-version.ts'
+import type { Key } from './key.ts'
+import { MAX_CHANGES, MAX_SCHEDULES } from './record.ts'
+import * as snapshot from './snapshot.ts'
 
 /** How long a fetch that several requests may wait for can take. */
 const FETCH_LIMIT = 10_000
+/** How often a change is tried when somebody else was faster. */
+const CHANGE_TRIES = 3
+/** Milliseconds after which whoever began to destroy a key and has not done it is taken to be gone. */
+const ABANDONED = 60_000
 
 /** Sorts before every valid key name, and behind the server's own entries, which begin with `-`. */
 const FIRST_NAME = '0'
@@ -27,6 +34,33 @@ export interface Import {
   readonly hmacKey?: Uint8Array | undefined
 }
 
+export interface KeyServiceOptions {
+  readonly counts?: CacheCounts
+  /** Of the keystore, when somebody else looks after it already. */
+  readonly health?: KeyStoreHealth
+  /** false: the keystore keeps no change records, as `keepsRecords` found out. */
+  readonly hasRecords?: boolean
+}
+
+/** Milliseconds. */
+const PROBE_LIMIT = 5000
+
+/** Whether a keystore keeps change records: one whose rights are narrowed by name may deny theirs. Never rejects. */
+export async function keepsRecords(store: KeyStore): Promise<boolean> {
+  const signal = AbortSignal.timeout(PROBE_LIMIT)
+  const probe = within(store.get('-openkes-probe', signal), { signal })
+  return probe.then(
+    () => true,
+    // Without an answer they must be taken to be there: a key could be disabled.
+    (error: unknown) => !(error instanceof KeyStoreError && error.failure === 'denied'),
+  )
+}
+
+/** What an operator has to do where `keepsRecords` is false. */
+export const NO_RECORDS =
+  'the keystore denies entries whose names begin with "-", so keys cannot be rotated, disabled, described, nor scheduled ' +
+  'for deletion: grant the rights to create, read, delete and list them, and restart'
+
 /**
  * All methods throw KesError: KEYSTORE_… for trouble with the keystore, the deadline's reason when it
  * passes, and what they name. Names are valid names.
@@ -35,20 +69,21 @@ export class KeyService {
   readonly health: KeyStoreHealth
   readonly cache: KeyCache
   readonly #store: KeyStore
+  readonly #entries: KeyEntries
   /** Requests that began and may still ask. */
   #users = 0
   #onIdle = (): void => {}
 
-  /** @param health of the keystore, when somebody else looks after it already */
-  constructor(
-    store: KeyStore,
-    expiry: CacheExpiry,
-    counts: CacheCounts = { hits: 0, misses: 0 },
-    health = new KeyStoreHealth(store),
-  ) {
+  constructor(store: KeyStore, expiry: CacheExpiry, options: KeyServiceOptions = {}) {
+    const { counts = { hits: 0, misses: 0 }, hasRecords = true } = options
     this.#store = store
-    this.health = health
-    this.cache = new KeyCache((name) => this.#fetch(name), this.health, expiry, counts)
+    this.#entries = new KeyEntries(store, hasRecords)
+    this.health = options.health ?? new KeyStoreHealth(store)
+    const source = {
+      fetch: (name: string, known: Key | undefined) => this.#fetch(name, known),
+      isChanged: (name: string, key: Key) => this.#isChanged(name, key),
+    }
+    this.cache = new KeyCache(source, this.health, expiry, counts)
   }
 
   /** A request begins that may ask until it calls `leave`. */
@@ -60,9 +95,13 @@ export class KeyService {
     if (--this.#users === 0) this.#onIdle()
   }
 
-  /** A Key at once when it is cached. @throws KesError KEY_NOT_FOUND */
-  get(name: string, deadline: Deadline): Key | Promise<Key> {
-    return this.cache.get(name, deadline)
+  /**
+   * A Key at once when it is cached.
+   *
+   * @param version that a ciphertext names: another server may have made it just now. @throws KesError KEY_NOT_FOUND
+   */
+  get(name: string, deadline: Deadline, version = 1): Key | Promise<Key> {
+    return this.cache.get(name, deadline, version)
   }
 
   /** The key, without taking a place in the cache. @throws KesError KEY_NOT_FOUND */
@@ -70,39 +109,110 @@ export class KeyService {
     return this.cache.peek(name) ?? within(this.#fetch(name), deadline)
   }
 
-  /** Makes a new random key. @param by hex identity, or ''. @throws KesError KEY_EXISTS */
-  async create(name: string, by: string, deadline: Deadline): Promise<void> {
+  /**
+   * Makes a new random key.
+   *
+   * @param by hex identity, or ''; as in all methods. @param about what is said of it from the beginning
+   * @throws KesError KEY_EXISTS; UNSUPPORTED, and BAD_REQUEST beyond the limits, for what is said of it
+   */
+  async create(name: string, by: string, deadline: Deadline, about?: snapshot.Edit): Promise<Key> {
     const secret = randomBytes(SECRET_SIZE)
-    await this.import(name, { cipher: 'AES256', secret }, by, deadline)
+    const key = await this.import(name, { cipher: 'AES256', secret }, by, deadline, about)
     secret.fill(0)
+    return key
   }
 
-  /** Stores a key with a given secret. @throws KesError KEY_EXISTS */
+  /** Stores a key with a given secret. @throws KesError as `create` */
   async import(
     name: string,
     { cipher, secret, hmacKey }: Import,
     by: string,
     deadline: Deadline,
-  ): Promise<void> {
-    const entry = encodeKey({
+    about: snapshot.Edit = {},
+  ): Promise<Key> {
+    const first = {
       cipher,
-      secret,
-      hmacKey: hmacKey ?? randomBytes(SECRET_SIZE),
+      secret: Uint8Array.from(secret),
+      hmacKey: hmacKey === undefined ? randomBytes(SECRET_SIZE) : Uint8Array.from(hmacKey),
       createdAt: now(),
       createdBy: by,
-    })
-    await this.#change(
-      'KEYSTORE_CREATE',
-      name,
-      deadline,
-      this.#store.create(name, entry, deadline.signal),
-    )
-    entry.fill(0)
+    }
+    const beginning = snapshot.edit(about)(snapshot.UNCHANGED, first)
+    if (beginning !== snapshot.UNCHANGED) this.#needRecords()
+    const made = this.#entries.create(name, first, beginning, deadline.signal)
+    return keyOf(await this.#altered('KEYSTORE_CREATE', name, deadline, made))
   }
 
-  /** From when it returns, nobody gets the key from this server. @throws KesError KEY_NOT_FOUND */
+  /** A new version, which seals from now on. @throws KesError KEY_DISABLED, KEY_PENDING, and as `#change` */
+  rotate(name: string, by: string, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.rotate(by, now()), deadline)
+  }
+
+  /** Rotates an enabled key whose newest version is from before a date, once, however many ask for it. */
+  rotateIfOlder(name: string, by: string, date: Timestamp, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.rotateIfOlder(date, by, now()), deadline)
+  }
+
+  /** @param denyDecrypt absent: as it is, or false. @throws KesError KEY_PENDING, and as `#change` */
+  disable(
+    name: string,
+    by: string,
+    { denyDecrypt }: { readonly denyDecrypt?: boolean | undefined },
+    deadline: Deadline,
+  ): Promise<Key> {
+    return this.#change(name, by, snapshot.disable(denyDecrypt), deadline)
+  }
+
+  /** @throws KesError KEY_PENDING, and as `#change` */
+  enable(name: string, by: string, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.enable(), deadline)
+  }
+
+  /** Changes description and tags. @throws KesError BAD_REQUEST beyond the limits, and as `#change` */
+  edit(name: string, by: string, edit: snapshot.Edit, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.edit(edit), deadline)
+  }
+
+  /** Has it destroyed in so many days, 7 to 30. @throws KesError KEY_PENDING, BAD_REQUEST, and as `#change` */
+  schedule(name: string, by: string, days: number, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.schedule(days, now()), deadline, MAX_SCHEDULES)
+  }
+
+  /** Cancels a scheduled deletion. @throws KesError KEY_NOT_PENDING, and as `#change` */
+  restore(name: string, by: string, deadline: Deadline): Promise<Key> {
+    return this.#change(name, by, snapshot.restore(), deadline, Infinity)
+  }
+
+  /** Destroys it at once: from when it returns, nobody gets the key from this server. @throws KesError KEY_NOT_FOUND */
   async delete(name: string, deadline: Deadline): Promise<void> {
-    await this.#change('KEYSTORE_DELETE', name, deadline, this.#store.delete(name, deadline.signal))
+    const { signal } = deadline
+    const deleted = this.#entries.delete(name, signal)
+    const owner = await this.#altered('KEYSTORE_DELETE', name, deadline, deleted)
+    if (owner === undefined) return
+    const rest = this.#entries.deleteRecords(name, { owner, records: 0 }, signal)
+    await this.#ask('KEYSTORE_DELETE', deadline, rest)
+  }
+
+  /**
+   * Destroys a key whose deletion was scheduled for before a date, or whose destruction somebody has begun and not
+   * ended. Of several servers one does it.
+   *
+   * @returns whether it was done here. @throws KesError KEY_NOT_FOUND
+   */
+  async destroy(name: string, date: Timestamp, deadline: Deadline): Promise<boolean> {
+    const { signal } = deadline
+    const stored = await this.#ask('KEYSTORE_READ', deadline, this.#entries.read(name, signal))
+    const after = snapshot.claim(date)(stored.snapshot, stored.first)
+    if (stored.snapshot.isDestroying) {
+      if (!isAbandoned(stored)) return false
+    } else {
+      if (after === stored.snapshot) return false
+      const claimed = this.#entries.append(name, stored, after, '', signal)
+      // Somebody else was faster: to destroy it, or to restore it.
+      if ((await this.#ask('KEYSTORE_CHANGE', deadline, claimed)) === undefined) return false
+    }
+    await this.#finish(name, stored, deadline)
+    return true
   }
 
   /** One page of names; entries that are no keys are left out. */
@@ -142,35 +252,87 @@ export class KeyService {
     await this.#store.close()
   }
 
-  async #fetch(name: string): Promise<Key> {
+  async #fetch(name: string, known?: Key): Promise<Key> {
     const signal = AbortSignal.timeout(FETCH_LIMIT)
-    try {
-      const entry = await this.#ask('KEYSTORE_READ', { signal }, this.#store.get(name, signal))
-      const key = decodeKey(entry)
-      entry.fill(0)
-      return key
-    } catch (error) {
-      if (!(error instanceof DamagedKeyError)) throw error
-      const cause = new DamagedKeyError(`keystore entry '${name}' is damaged: ${error.message}`)
-      throw new KesError('KEYSTORE_READ', { cause })
-    }
+    const read = this.#entries.read(name, signal, known?.origin)
+    const stored = await this.#ask('KEYSTORE_READ', { signal }, read)
+    if (!stored.snapshot.isDestroying) return keyOf(stored)
+    if (isAbandoned(stored)) await this.#finish(name, stored, { signal }).catch(() => {}) // it is gone in any case
+    throw new KesError('KEY_NOT_FOUND')
   }
 
-  /** Waits until the entry of a key is made or deleted: what is cached, or being fetched, is old then. */
+  async #isChanged(name: string, { origin }: Key): Promise<boolean> {
+    if (origin === undefined) return true
+    const signal = AbortSignal.timeout(FETCH_LIMIT)
+    const next = this.#entries.hasNext(name, origin, signal)
+    return this.#ask('KEYSTORE_READ', { signal }, next)
+  }
+
+  /**
+   * Puts a change behind those that there are; a change of nothing is none.
+   *
+   * @throws KesError KEY_NOT_FOUND; CONFLICT when others were faster again and again, or the key is being destroyed;
+   *   TOO_MANY_CHANGES; UNSUPPORTED
+   */
   async #change(
+    name: string,
+    by: string,
+    change: snapshot.Change,
+    deadline: Deadline,
+    limit = MAX_CHANGES,
+  ): Promise<Key> {
+    this.#needRecords()
+    const { signal } = deadline
+    for (let attempt = 0; attempt < CHANGE_TRIES; attempt++) {
+      const before = await this.#ask('KEYSTORE_READ', deadline, this.#entries.read(name, signal))
+      if (before.snapshot.isDestroying) break
+      const after = change(before.snapshot, before.first)
+      if (after === before.snapshot) return keyOf(before)
+      if (before.records >= limit) throw new KesError('TOO_MANY_CHANGES')
+      const appended = this.#entries.append(name, before, after, by, signal)
+      const stored = await this.#altered('KEYSTORE_CHANGE', name, deadline, appended)
+      if (stored !== undefined) return keyOf(stored)
+    }
+    throw new KesError('CONFLICT')
+  }
+
+  #needRecords(): void {
+    if (this.#entries.hasRecords) return
+    throw new KesError('UNSUPPORTED', { cause: new KeyStoreError('denied', NO_RECORDS) })
+  }
+
+  /** Deletes what a destruction has claimed. */
+  async #finish(name: string, stored: StoredKey, deadline: Deadline): Promise<void> {
+    const { signal } = deadline
+    try {
+      const deleted = this.#entries.delete(name, signal, stored.owner)
+      await this.#altered('KEYSTORE_DELETE', name, deadline, deleted)
+    } catch (error) {
+      // Somebody else has done it; records may be left.
+      if (!isCode(error, 'KEY_NOT_FOUND')) throw error
+    }
+    const rest = this.#entries.deleteRecords(name, stored, signal)
+    await this.#ask('KEYSTORE_DELETE', deadline, rest)
+  }
+
+  /** Waits until entries of a key are made or deleted: what is cached, or being fetched, is old then. */
+  async #altered<T>(
     code: ErrorCode,
     name: string,
     deadline: Deadline,
-    work: Promise<void>,
-  ): Promise<void> {
+    work: Promise<T>,
+  ): Promise<T> {
     // Also when it is done too late for whoever asked.
-    const done = work.then(() => this.cache.evict(name))
+    const done = work.then((result) => {
+      this.cache.evict(name)
+      return result
+    })
     try {
-      await this.#ask(code, deadline, done)
+      return await this.#ask(code, deadline, done)
     } catch (error) {
-      if (error instanceof KesError && error.code === 'KEY_NOT_FOUND') this.cache.evict(name)
+      if (isCode(error, 'KEY_NOT_FOUND')) this.cache.evict(name)
       // It may have been done all the same.
-      else if (!(error instanceof KesError && error.code === 'KEY_EXISTS')) this.cache.doubt(name)
+      else if (!isCode(error, 'KEY_EXISTS')) this.cache.doubt(name)
       throw error
     }
   }
@@ -178,4 +340,9 @@ export class KeyService {
   #ask<T>(code: ErrorCode, deadline: Deadline, work: Promise<T>): Promise<T> {
     return ask(work, code, deadline, this.health)
   }
+}
+
+/** Whoever has claimed it has had time enough. */
+function isAbandoned({ changedAt }: StoredKey): boolean {
+  return changedAt === undefined || now().seconds - changedAt.seconds > ABANDONED / 1000
 }

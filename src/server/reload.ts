@@ -8,10 +8,9 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/load.ts'
 import { Enclaves } from '../keys/enclaves.ts'
-import { KeyService } from '../keys/service.ts'
+import { keepsRecords, KeyService, NO_RECORDS } from '../keys/service.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { TlsFileError } from '../pem.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
 import { createKeys, openKeyStore } from './keystore.ts'
 import type { Lasting, State, Stores } from './state.ts'
 import { loadTls, type Tls } from './tls.ts'
@@ -45,7 +44,10 @@ export async function prepare(
   const patience = before === undefined ? AT_START : LATER
   const stores =
     kept === undefined
-      ? storesOf(await openKeyStore(config, { ...patience, log, signal }), config, metrics)
+      ? await storesOf(await openKeyStore(config, { ...patience, log, signal }), config, {
+          metrics,
+          log,
+        })
       : { keys: kept.keys, enclaves: kept.enclaves }
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
@@ -59,13 +61,20 @@ export async function prepare(
   }
 }
 
-function storesOf(store: KeyStore, { cache }: Config, metrics: Metrics): Stores {
-  const keys = new KeyService(store, cache, metrics.cache)
+async function storesOf(
+  store: KeyStore,
+  { cache }: Config,
+  { metrics, log }: Pick<Lasting, 'metrics' | 'log'>,
+): Promise<Stores> {
+  const hasRecords = await keepsRecords(store)
+  if (!hasRecords) log.write('WARN', NO_RECORDS)
+  const keys = new KeyService(store, cache, { counts: metrics.cache, hasRecords })
   const enclaves = new Enclaves({
     store,
     health: keys.health,
     expiry: cache,
     counts: metrics.cache,
+    hasRecords,
   })
   return { keys, enclaves }
 }

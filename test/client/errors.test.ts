@@ -66,7 +66,7 @@ test('the right words with another status, or other words, are only a refusal or
     [404, 'Key does not exist', client.RefusedError, 'REFUSED'],
     [403, 'forbidden', client.RefusedError, 'REFUSED'],
     [400, 'decryption failed', client.RefusedError, 'REFUSED'],
-    [409, 'key is disabled', client.RefusedError, 'REFUSED'],
+    [409, 'key is tired', client.RefusedError, 'REFUSED'],
     [503, 'change committed but not replicated', client.ServerError, 'FAILED'],
     [500, 'failed to read key', client.ServerError, 'FAILED'],
     [429, 'slow down', client.ServerError, 'FAILED'],

@@ -10,7 +10,7 @@ import { bytes, PATIENT } from '../support/bytes.ts'
 import { entry } from '../support/keys.ts'
 import { FakeStore } from '../support/store.ts'
 
-const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0 }
+const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0, changes: 0 }
 const DOWN = new KeyStoreError('unreachable', 'nobody there')
 
 function scene(t: TestContext): { store: FakeStore; keys: KeyService } {

@@ -1,7 +1,7 @@
 /** Keystore entries for tests. */
 
 import { encodeKey } from '#src/keys/codec.js'
-import type { KeyParts } from '#src/keys/key.js'
+import type { KeyParts } from '#src/keys/key-version.js'
 import { bytes } from './bytes.ts'
 
 export const PARTS: KeyParts = {

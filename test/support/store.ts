@@ -12,7 +12,8 @@ export class FakeStore implements KeyStore {
   gate: Promise<void> | undefined
   /** As `gate`, but between looking and answering: a slow answer that is old when it arrives. */
   answerGate: Promise<void> | undefined
-  readonly calls = { status: 0, create: 0, get: 0, delete: 0, list: 0 }
+  /** `record`: a read of an entry that is no key's own. */
+  readonly calls = { status: 0, create: 0, get: 0, record: 0, delete: 0, list: 0 }
   isClosed = false
 
   async status(): Promise<void> {
@@ -28,7 +29,7 @@ export class FakeStore implements KeyStore {
   }
 
   get(name: string): Promise<Uint8Array> {
-    return this.#call('get', () => {
+    return this.#call(name.startsWith('-') ? 'record' : 'get', () => {
       const value = this.entries.get(name)
       if (value === undefined) throw new KesError('KEY_NOT_FOUND')
       return Uint8Array.from(value)

@@ -6,15 +6,13 @@
 import { isName } from '../../names.ts'
 import { ENCLAVE_ENTRY } from '../enclave-entry.ts'
 import { ENCLAVE_PREFIX } from '../enclave-store.ts'
+import { parseRecordName } from '../record-name.ts'
 
 /**
  * `key`: of the server or of an enclave. `enclave`: says that an enclave is there, and who its admin is. `record`:
  * anything else that is the server's, as changes of a key and marks of deletion. `stranger`: not the server's.
  */
 export type EntryKind = 'key' | 'enclave' | 'record' | 'stranger'
-
-/** `-<n>-<owner>-<key>`, behind the prefix of an enclave if the key is one's. */
-const CHANGE = /^(-[0-9a-f]{16}-)?-\d{1,3}-[0-9a-f]{8}-(.+)$/
 
 export function kindOf(name: string): EntryKind {
   if (isName(name.replace(ENCLAVE_PREFIX, ''))) return 'key'
@@ -24,8 +22,8 @@ export function kindOf(name: string): EntryKind {
 
 /** The name of the key that a record is a change of. */
 export function changedKey(name: string): string | undefined {
-  const match = CHANGE.exec(name)
-  return match === null ? undefined : (match[1] ?? '') + (match[2] ?? '')
+  const record = parseRecordName(name)
+  return record && record.prefix + record.key
 }
 
 /**

@@ -1,0 +1,226 @@
+/** The life of a key (key-lifecycle.md) by way of the service, on a store in memory. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+
+import type { KesError } from '#src/errors.js'
+import { decodeKey } from '#src/keys/codec.js'
+import { KeyService, type KeyServiceOptions } from '#src/keys/service.js'
+import { KeyStoreError } from '#src/keystore/keystore.js'
+import { bytes, PATIENT } from '../support/bytes.ts'
+import { FakeStore } from '../support/store.ts'
+
+const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0, changes: 0 }
+const BY = 'b'.repeat(64)
+const NONE = Buffer.alloc(0)
+
+interface Scene {
+  readonly store: FakeStore
+  readonly keys: KeyService
+}
+
+/** A service on a store with the key `a`. */
+async function scene(t: TestContext, options: KeyServiceOptions = {}): Promise<Scene> {
+  const store = new FakeStore()
+  const keys = another(t, store, options)
+  await keys.create('a', BY, PATIENT)
+  return { store, keys }
+}
+
+/** One more service on a store: another server. */
+function another(t: TestContext, store: FakeStore, options: KeyServiceOptions = {}): KeyService {
+  const keys = new KeyService(store, EXPIRY, options)
+  t.after(() => keys.close())
+  return keys
+}
+
+function records(store: FakeStore): string[] {
+  return [...store.entries.keys()].filter((name) => name.startsWith('-'))
+}
+
+test('what a key sealed before a rotation opens afterwards, here and on another server', async (t) => {
+  const { store, keys } = await scene(t)
+  const old = (await keys.get('a', PATIENT)).encrypt(bytes('old'), bytes('context'))
+  const rotated = await keys.rotate('a', BY, PATIENT)
+  assert.equal(rotated.version, 2)
+  for (const service of [keys, another(t, store)]) {
+    const key = await service.get('a', PATIENT)
+    assert.equal(key.version, 2)
+    assert.equal(key.decrypt(old, bytes('context')).toString(), 'old')
+    const fresh = key.encrypt(bytes('new'), bytes('context'))
+    assert.equal(rotated.decrypt(fresh, bytes('context')).toString(), 'new')
+    assert.throws(() => key.decrypt(fresh, bytes('other')), { code: 'DECRYPT' })
+  }
+})
+
+test('a rotation leaves the entry of the key as it was', async (t) => {
+  const { store, keys } = await scene(t)
+  const entry = store.entries.get('a')
+  const old = (await keys.get('a', PATIENT)).encrypt(bytes('old'), NONE)
+  await keys.rotate('a', BY, PATIENT)
+  assert.equal(store.entries.get('a'), entry)
+  const goReader = decodeKey(entry ?? assert.fail())
+  assert.equal(goReader.decrypt(old, NONE).toString(), 'old')
+})
+
+test('a disabled key seals nothing, but opens', async (t) => {
+  const { keys } = await scene(t)
+  const sealed = (await keys.get('a', PATIENT)).encrypt(bytes('text'), NONE)
+  const key = await keys.disable('a', BY, {}, PATIENT)
+  const refused = { code: 'KEY_DISABLED', status: 409, message: 'key is disabled' }
+  assert.throws(() => key.encrypt(NONE, NONE), refused)
+  assert.throws(() => key.dataKey(NONE), refused)
+  assert.throws(() => key.rewrap(sealed, NONE), refused)
+  await assert.rejects(keys.rotate('a', BY, PATIENT), refused)
+  assert.equal(key.decrypt(sealed, NONE).toString(), 'text')
+  assert.equal(key.hmac(NONE).length, 32)
+})
+
+test('a key that denies decryption opens nothing until it is enabled', async (t) => {
+  const { keys } = await scene(t)
+  const sealed = (await keys.get('a', PATIENT)).encrypt(bytes('text'), NONE)
+  await keys.disable('a', BY, { denyDecrypt: true }, PATIENT)
+  const key = await keys.schedule('a', BY, 7, PATIENT)
+  assert.equal(key.denyDecrypt, true)
+  assert.throws(() => key.decrypt(sealed, NONE), { code: 'KEY_DISABLED' })
+  assert.throws(() => key.hmac(NONE), { code: 'KEY_DISABLED' })
+  await keys.restore('a', BY, PATIENT)
+  const enabled = await keys.enable('a', BY, PATIENT)
+  assert.equal(enabled.decrypt(sealed, NONE).toString(), 'text')
+})
+
+test('while its deletion is scheduled a key opens and is edited, nothing else', async (t) => {
+  const { keys } = await scene(t)
+  const sealed = (await keys.get('a', PATIENT)).encrypt(bytes('text'), NONE)
+  const before = Math.floor(Date.now() / 1000)
+  const key = await keys.schedule('a', BY, 7, PATIENT)
+  assert.equal(key.state, 'pending-deletion')
+  assert.ok((key.deletionDate?.seconds ?? 0) >= before + 7 * 86_400)
+  assert.equal(key.decrypt(sealed, NONE).toString(), 'text')
+  assert.equal(key.hmac(NONE).length, 32)
+  await keys.edit('a', BY, { description: 'soon gone' }, PATIENT)
+  const refused = { code: 'KEY_PENDING', status: 409, message: 'key is pending deletion' }
+  assert.throws(() => key.encrypt(NONE, NONE), refused)
+  assert.throws(() => key.rewrap(sealed, NONE), refused)
+  for (const change of [
+    keys.rotate('a', BY, PATIENT),
+    keys.enable('a', BY, PATIENT),
+    keys.disable('a', BY, {}, PATIENT),
+    keys.schedule('a', BY, 8, PATIENT),
+  ])
+    await assert.rejects(change, refused)
+  await assert.rejects(keys.create('a', BY, PATIENT), { code: 'KEY_EXISTS' })
+})
+
+test('a restored key is in the state that it had', async (t) => {
+  const { keys } = await scene(t)
+  await keys.disable('a', BY, {}, PATIENT)
+  await keys.schedule('a', BY, 30, PATIENT)
+  const key = await keys.restore('a', BY, PATIENT)
+  assert.deepEqual([key.state, key.deletionDate], ['disabled', undefined])
+  await assert.rejects(keys.restore('a', BY, PATIENT), {
+    code: 'KEY_NOT_PENDING',
+    status: 409,
+    message: 'key is not pending deletion',
+  })
+})
+
+test('a deletion in fewer than 7 or more than 30 days is refused', async (t) => {
+  const { keys } = await scene(t)
+  for (const days of [6, 31, 7.5, 0, -7, NaN])
+    await assert.rejects(keys.schedule('a', BY, days, PATIENT), {
+      code: 'BAD_REQUEST',
+      status: 400,
+    })
+})
+
+test('a change of nothing is not recorded', async (t) => {
+  const { store, keys } = await scene(t)
+  await keys.enable('a', BY, PATIENT)
+  await keys.edit('a', BY, { tags: new Map([['gone', null]]), description: null }, PATIENT)
+  assert.deepEqual(records(store), [])
+  await keys.disable('a', BY, { denyDecrypt: true }, PATIENT)
+  const key = await keys.disable('a', BY, {}, PATIENT)
+  assert.equal(key.denyDecrypt, true)
+  assert.equal(records(store).length, 1)
+})
+
+test('description and tags are changed one by one', async (t) => {
+  const { keys } = await scene(t)
+  const tags = new Map([
+    ['team', 'a'],
+    ['cost', '1'],
+  ])
+  await keys.edit('a', BY, { description: 'text', tags }, PATIENT)
+  const key = await keys.edit('a', BY, { tags: new Map([['team', null]]) }, PATIENT)
+  assert.deepEqual([key.description, [...key.tags]], ['text', [['cost', '1']]])
+  assert.equal(key.isPlain, false)
+})
+
+test('a key is made with its description and tags, or not at all', async (t) => {
+  const { store, keys } = await scene(t)
+  const about = { description: 'text', tags: new Map([['team', 'a']]) }
+  await keys.create('b', BY, PATIENT, about)
+  const key = await another(t, store).get('b', PATIENT)
+  assert.deepEqual([key.description, key.tags.get('team')], ['text', 'a'])
+  const before = [...store.entries.keys()]
+  await assert.rejects(keys.create('b', BY, PATIENT, about), { code: 'KEY_EXISTS' })
+  assert.deepEqual([...store.entries.keys()], before)
+})
+
+test('a deleted key leaves nothing in the store', async (t) => {
+  const { store, keys } = await scene(t)
+  for (let i = 0; i < 20; i++) await keys.rotate('a', BY, PATIENT)
+  await keys.delete('a', PATIENT)
+  assert.deepEqual([...store.entries.keys()], [])
+})
+
+test('a key that is made anew has nothing of the one before', async (t) => {
+  const { store, keys } = await scene(t)
+  await keys.disable('a', BY, {}, PATIENT)
+  // Deleted by a Go server: its record stays.
+  store.entries.delete('a')
+  await keys.create('a', BY, PATIENT)
+  const key = await another(t, store).get('a', PATIENT)
+  assert.equal(key.isPlain, true)
+})
+
+test('an HMAC stays the same by a rotation, and is to be had of each version', async (t) => {
+  const { keys } = await scene(t)
+  const before = (await keys.get('a', PATIENT)).hmac(bytes('m'))
+  const key = await keys.rotate('a', BY, PATIENT)
+  assert.deepEqual(key.hmac(bytes('m')), before)
+  assert.deepEqual(key.hmac(bytes('m'), 1), before)
+  assert.notDeepEqual(key.hmac(bytes('m'), 2), before)
+  for (const version of [0, 3, -1])
+    assert.throws(() => key.hmac(bytes('m'), version), { code: 'VERSION_NOT_FOUND', status: 404 })
+})
+
+test('a ciphertext of a version that this server has not seen yet opens at once', async (t) => {
+  const { store, keys } = await scene(t)
+  const other = another(t, store)
+  await other.get('a', PATIENT)
+  const sealed = (await keys.rotate('a', BY, PATIENT)).encrypt(bytes('text'), NONE)
+  const key = await other.get('a', PATIENT, 2)
+  assert.equal(key.decrypt(sealed, NONE).toString(), 'text')
+})
+
+test('without the right to records keys are plain, and changes are 501', async (t) => {
+  const { store, keys } = await scene(t, { hasRecords: false })
+  await keys.get('a', PATIENT)
+  assert.equal(store.calls.record, 0)
+  for (const change of [
+    () => keys.rotate('a', BY, PATIENT),
+    () => keys.create('b', BY, PATIENT, { description: 'text' }),
+  ])
+    await assert.rejects(change, (error: KesError) => {
+      assert.deepEqual(
+        [error.code, error.status, error.message],
+        ['UNSUPPORTED', 501, 'operation not supported by the keystore'],
+      )
+      assert.ok(error.cause instanceof KeyStoreError)
+      return true
+    })
+  await keys.delete('a', PATIENT)
+  assert.equal(store.entries.size, 0)
+})
