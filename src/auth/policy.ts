@@ -88,6 +88,17 @@ export class Policy {
     return allowed(path) === undefined ? NOT_ALLOWED : ALLOWED
   }
 
+  /** Whether it may allow anything that begins with `prefix`, which ends in a slash. */
+  reaches({ path: prefix, administrative }: Question): boolean {
+    if (this.#denied(prefix) !== undefined) return false
+    const isCurrent = this.language === 'current'
+    return this.rules.allow.some((rule) => {
+      if (isCurrent && administrative === true && !spellsOut(rule)) return false
+      const start = isCurrent ? rule.replace(/\*$/, '') : (/^[^*?[\\]*/.exec(rule)?.[0] ?? '')
+      return start.startsWith(prefix) || (start !== rule && prefix.startsWith(start))
+    })
+  }
+
   /** The same verdict with its rule, whatever it is: for people, not for requests. */
   explain(question: Question): Verdict {
     const verdict = this.judge(question)
@@ -120,9 +131,12 @@ function isPattern(rule: string): boolean {
   return /[*?[\\]/.test(rule)
 }
 
-/** `/v1/<noun>/<verb>/…`: whoever wrote this meant this operation, and not all there might be. */
+/** `/v1/<noun>/<verb>/…`, or a path without a wildcard: whoever wrote this meant this operation, and not all there might be. */
 function spellsOut(rule: string): boolean {
-  return /^\/v1\/[^/*]+\/[^/*]+\//.test(rule)
+  return (
+    !rule.endsWith('*') ||
+    /^\/v1\/(?!kms\/key\/)(?:[^/*]+\/){2}|^\/v1\/kms\/key\/[^/*]+\//.test(rule)
+  )
 }
 
 /** The first rule that matches a path. */

@@ -5,12 +5,17 @@ import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'n
 import { decodeBase64 } from '../json.ts'
 import { randomBytes } from './random.ts'
 
-/** Lower-case hex SHA-256 of a SubjectPublicKeyInfo: 64 digits. */
+/** Lower-case hex SHA-256 of a SubjectPublicKeyInfo: 64 digits; of who signs with an access key, `rustfs:<access key>`. */
 export type Identity = string & { readonly __brand: 'Identity' }
 
 /** The identity of a public key. @param spki DER of its SubjectPublicKeyInfo */
 export function identityOf(spki: Uint8Array): Identity {
   return createHash('sha256').update(spki).digest('hex') as Identity
+}
+
+/** The identity of who signs requests with an access key; no certificate has it. */
+export function signerIdentity(accessKey: string): Identity {
+  return `rustfs:${accessKey}` as Identity
 }
 
 export function parseIdentity(text: string): Identity | undefined {

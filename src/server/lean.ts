@@ -1,6 +1,7 @@
-/** HTTP by our own framing (wire/): exchanges on its streams, over `node:tls`. */
+/** HTTP by our own framing (wire/): exchanges on its streams, over `node:tls` or `node:net`. */
 
-import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import { createServer as createPlainServer, type Server as NetServer, type Socket } from 'node:net'
+import { createServer, type Server as TlsServer } from 'node:tls'
 
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
@@ -12,20 +13,17 @@ import { Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
 import type { Stack, StackOptions } from './stack.ts'
 import type { State } from './state.ts'
 
-export class LeanStack implements Stack {
-  readonly server: TlsServer
-  readonly #options: StackOptions
+// Half-open: who has said all that he wants to say still gets his answers.
+const OWN = { noDelay: true, allowHalfOpen: true }
 
-  constructor(options: StackOptions) {
+abstract class Lean {
+  readonly #options: Omit<StackOptions, 'tls'>
+
+  constructor(options: Omit<StackOptions, 'tls'>) {
     this.#options = options
-    // Half-open: who has said all that he wants to say still gets his answers.
-    const own = { noDelay: true, allowHalfOpen: true }
-    this.server = createServer({ ...options.tls, ...own })
-    // A handshake that failed, or took too long.
-    this.server.on('tlsClientError', (_error, socket) => socket.destroy())
   }
 
-  speak(socket: TLSSocket, connection: Connection): void {
+  speak(socket: Socket, connection: Connection): void {
     const { pipeline, state } = this.#options
     const wire = speak(socket, (stream) => {
       if (connection.isDraining) return stream.refuse()
@@ -34,6 +32,22 @@ export class LeanStack implements Stack {
     connection.onDrain(() => wire.drain())
     connection.onClose(() => wire.drain())
   }
+}
+
+export class LeanStack extends Lean implements Stack {
+  readonly server: TlsServer
+
+  constructor(options: StackOptions) {
+    super(options)
+    this.server = createServer({ ...options.tls, ...OWN })
+    // A handshake that failed, or took too long.
+    this.server.on('tlsClientError', (_error, socket) => socket.destroy())
+  }
+}
+
+/** Without TLS. */
+export class PlainLeanStack extends Lean implements Stack<NetServer> {
+  readonly server = createPlainServer(OWN)
 }
 
 export class LeanExchange extends Exchange implements Receiver {

@@ -1,8 +1,15 @@
-/** HTTP by Node's classes: an `https.Server` owns the port, and with it Node's time limits for slow heads. */
+/** HTTP by Node's classes: an `https.Server` or `http.Server` owns the port, and with it Node's time limits for slow heads. */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import {
+  createServer as createPlainServer,
+  type IncomingMessage,
+  type Server as HttpServer,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
 import { createServer, type Server as HttpsServer } from 'node:https'
-import type { TLSSocket } from 'node:tls'
+import type { Server as NetServer, Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 
 import { HEAD_TIMEOUT, HEADER_LIMIT, IDLE_TIMEOUT, REQUEST_TIMEOUT } from '../wire/limits.ts'
 import type { Connection } from './connection.ts'
@@ -10,36 +17,40 @@ import { Http1Exchange } from './http1.ts'
 import { Http2Exchange, refuseStream, serveHttp2 } from './http2.ts'
 import { endPolitely, type Stack, type StackOptions } from './stack.ts'
 
-export class NodeStack implements Stack {
-  readonly server: HttpsServer
-  readonly #options: StackOptions
-  readonly #connections = new WeakMap<object, Connection>()
-  readonly #speakHttp1: (socket: TLSSocket) => void
+const OWN: ServerOptions = {
+  noDelay: true,
+  maxHeaderSize: HEADER_LIMIT,
+  headersTimeout: HEAD_TIMEOUT,
+  requestTimeout: REQUEST_TIMEOUT,
+  keepAliveTimeout: IDLE_TIMEOUT,
+  connectionsCheckingInterval: 2000,
+}
 
-  constructor(options: StackOptions) {
+abstract class Classes<Server extends HttpServer | HttpsServer> {
+  readonly server: Server
+  readonly #options: Omit<StackOptions, 'tls'>
+  readonly #connections = new WeakMap<object, Connection>()
+  readonly #speakHttp1: (socket: Socket) => void
+
+  /** @param event that tells of connections on which the server would speak HTTP/1.1 at once: the listener looks at them first. */
+  constructor(server: Server, event: string, options: Omit<StackOptions, 'tls'>) {
+    this.server = server
     this.#options = options
-    this.server = createServer({
-      ...options.tls,
-      noDelay: true,
-      maxHeaderSize: HEADER_LIMIT,
-      headersTimeout: HEAD_TIMEOUT,
-      requestTimeout: REQUEST_TIMEOUT,
-      keepAliveTimeout: IDLE_TIMEOUT,
-      connectionsCheckingInterval: 2000,
-    })
-    // Node's own handler would speak HTTP/1.1 at once. The listener looks at the certificate first.
-    const [speakHttp1] = this.server.listeners('secureConnection') as ((
-      socket: TLSSocket,
-    ) => void)[]
-    if (speakHttp1 === undefined) throw new Error('bug: https.Server has no handler to take off')
+    const [speakHttp1] = server.listeners(event) as ((socket: Socket) => void)[]
+    if (speakHttp1 === undefined) throw new Error('bug: the server has no handler to take off')
     this.#speakHttp1 = speakHttp1
-    this.server.removeAllListeners('secureConnection')
-    this.server.on('request', (request, response) => this.#onRequest(request, response, false))
-    this.server.on('checkContinue', (request, response) => this.#onRequest(request, response, true))
+    server.removeAllListeners(event)
+    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
+      this.#onRequest(request, response, false),
+    )
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+      this.#onRequest(request, response, true),
+    )
   }
 
-  speak(socket: TLSSocket, connection: Connection): void {
-    if (socket.alpnProtocol === 'h2') return this.#speakHttp2(socket, connection)
+  speak(socket: Socket, connection: Connection): void {
+    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2')
+      return this.#speakHttp2(socket, connection)
     this.#connections.set(socket, connection)
     this.#speakHttp1.call(this.server, socket)
   }
@@ -70,5 +81,18 @@ export class NodeStack implements Stack {
     })
     connection.onDrain(() => session.close())
     connection.onClose(() => endPolitely(socket, () => session.close()))
+  }
+}
+
+export class NodeStack extends Classes<HttpsServer> implements Stack {
+  constructor(options: StackOptions) {
+    super(createServer({ ...options.tls, ...OWN }), 'secureConnection', options)
+  }
+}
+
+/** Without TLS. */
+export class PlainNodeStack extends Classes<HttpServer> implements Stack<NetServer> {
+  constructor(options: Omit<StackOptions, 'tls'>) {
+    super(createPlainServer(OWN), 'connection', options)
   }
 }

@@ -20,6 +20,7 @@ import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import { whenPast } from './expiry.ts'
 import type { State } from './state.ts'
+import { decodePath, originForm } from './target.ts'
 
 const NOBODYS = new Access({
   admin: undefined,
@@ -31,14 +32,14 @@ const NOBODYS = new Access({
 const STALL = 30_000
 
 export class Pipeline {
-  readonly #inFlight: InFlight
+  protected readonly inFlight: InFlight
   /** Answers that go on until their client goes away. */
   readonly #following = new Map<Exchange, Follower>()
   /** Who sends a header that is a TLS proxy's to send. */
   readonly #pretenders = new Throttle()
 
   constructor(inFlight: InFlight) {
-    this.#inFlight = inFlight
+    this.inFlight = inFlight
   }
 
   /** The head of a request is there. */
@@ -46,7 +47,7 @@ export class Pipeline {
     exchange.connection.active++
     exchange.services.metrics.active++
     exchange.services.keys.enter()
-    this.#attempt(exchange, this.#admit)
+    this.#attempt(exchange, this.admit)
   }
 
   /** Its body is there, too. */
@@ -81,7 +82,8 @@ export class Pipeline {
     }
   }
 
-  readonly #admit = (exchange: Exchange): void => {
+  /** All that can be done without the body. */
+  protected readonly admit: (exchange: Exchange) => void = (exchange) => {
     const { router, access } = exchange.services
     exchange.who = identify(exchange, exchange.services)
     this.#notePretender(exchange)
@@ -92,7 +94,7 @@ export class Pipeline {
     exchange.path = raw
     if (raw[0] !== '/')
       throw new KesError('BAD_REQUEST', { message: 'the request target is not a path' })
-    exchange.path = decode(raw)
+    exchange.path = decodePath(raw)
     const clean = cleanPath(raw)
     const match = clean === raw ? router.find(exchange.path) : undefined
     if (match === undefined) {
@@ -108,7 +110,7 @@ export class Pipeline {
     const enclave = enclaveNamed(exchange, query < 0 ? '' : target.slice(query + 1))
     if (enclave !== '') return this.#seek(exchange, enclave)
     authorise(exchange, access)
-    this.#inFlight.add(exchange, served.timeout)
+    this.inFlight.add(exchange, served.timeout)
     this.#receive(exchange)
   }
 
@@ -118,7 +120,7 @@ export class Pipeline {
     if (served?.route.inEnclaves !== true) throw new KesError('NOT_IN_ENCLAVE')
     // Who has no certificate need not know.
     void exchange.caller
-    this.#inFlight.add(exchange, served.timeout)
+    this.inFlight.add(exchange, served.timeout)
     const realm = services.enclaves.find(name, exchange)
     if (!(realm instanceof Promise)) return this.#enter(exchange, realm)
     realm.then(
@@ -159,10 +161,34 @@ export class Pipeline {
     })
   }
 
-  readonly #handle = (exchange: Exchange): void => {
+  /** What the request asks for; its body is there. */
+  protected reply(exchange: Exchange): Reply | Promise<Reply> {
     const route = exchange.served?.route
     if (route === undefined) throw new Error('bug: a body for a request without a route')
-    const reply = (route.older === undefined ? route : variant(route, exchange)).handle(exchange)
+    return (route.older === undefined ? route : variant(route, exchange)).handle(exchange)
+  }
+
+  /** What went wrong, as this door's clients are told. */
+  protected refusal(error: KesError, _exchange: Exchange): Reply {
+    return failure(error)
+  }
+
+  protected errorOf(thrown: unknown): KesError {
+    return KesError.from(thrown)
+  }
+
+  /** What the client can name it by. */
+  protected idOf(_exchange: Exchange): string | undefined {
+    return undefined
+  }
+
+  /** For metrics; '' when there is no route. */
+  protected operationOf({ served }: Exchange): string {
+    return served?.route.operation ?? ''
+  }
+
+  readonly #handle = (exchange: Exchange): void => {
+    const reply = this.reply(exchange)
     if (!(reply instanceof Promise)) return this.#answer(exchange, reply)
     reply.then(
       (done) => this.#attempt(exchange, () => this.#answer(exchange, done)),
@@ -172,14 +198,15 @@ export class Pipeline {
 
   #fail(exchange: Exchange, thrown: unknown): void {
     if (exchange.isAnswered) return
-    const error = KesError.from(thrown)
+    const error = this.errorOf(thrown)
     this.#log(exchange, error)
-    this.#answer(exchange, failure(error))
+    this.#answer(exchange, this.refusal(error, exchange))
   }
 
   #log(exchange: Exchange, error: KesError): void {
     const level: Level = error.status >= 500 ? 'ERROR' : 'WARN'
     exchange.services.log.event(level, describe(error), {
+      'req.id': this.idOf(exchange),
       'req.method': exchange.method,
       'req.path': exchange.path,
       'req.ip': exchange.connection.ip,
@@ -194,11 +221,11 @@ export class Pipeline {
   #answer(exchange: Exchange, reply: Reply): void {
     if (exchange.isAnswered) return
     exchange.isAnswered = true
-    this.#inFlight.delete(exchange)
+    this.inFlight.delete(exchange)
     const { metrics, audit, keys } = exchange.services
     const took = performance.now() - exchange.startedAt
     metrics.active--
-    metrics.count(exchange.served?.route.operation ?? '', reply.status, took)
+    metrics.count(this.operationOf(exchange), reply.status, took)
     const { enclave, events } = exchange.realm
     if (audit.isOn(events)) {
       const event = {
@@ -317,25 +344,6 @@ async function inTime(work: Promise<void>, limit: number): Promise<boolean> {
   const done = await Promise.race([work.then(() => true), late])
   clearTimeout(timer)
   return done
-}
-
-/** A target in absolute form, which a server must take (RFC 9112, 3.2.2), without scheme and authority. */
-function originForm(target: string): string {
-  if (target.startsWith('/')) return target
-  const path = target.replace(/^https?:\/\/[^/?#]*/i, '')
-  return path === '' ? '/' : path
-}
-
-/** Percent-decoding into text; bytes that are no UTF-8 become U+FFFD, as names they are refused anyway. */
-function decode(path: string): string {
-  if (!path.includes('%')) return path
-  if (/%(?![0-9A-Fa-f]{2})/.test(path)) {
-    throw new KesError('BAD_REQUEST', { message: 'the path has an incomplete percent-encoding' })
-  }
-  const bytes = path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-    String.fromCharCode(parseInt(hex, 16)),
-  )
-  return Buffer.from(bytes, 'latin1').toString()
 }
 
 /** What the log says: the client's message, and what only the operator may know. */

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
+import { OwnKeys } from '../keys/managed.ts'
 import { AuditLog } from '../telemetry/audit.ts'
 import { ErrorLog } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -12,6 +13,7 @@ import { InFlight } from './deadlines.ts'
 import { Listener } from './listener.ts'
 import { Pipeline } from './pipeline.ts'
 import { changedSections, type Plan, prepare, reasonsOf } from './reload.ts'
+import { RustfsDoor, withSameDoor } from './rustfs.ts'
 import { type State, stateOf, withCertificates } from './state.ts'
 import { loadTls, tlsPaths } from './tls.ts'
 import { FileWatch } from './watch.ts'
@@ -30,6 +32,8 @@ export interface ServerStreams {
 interface Parts {
   readonly address: AddressInfo
   readonly listener: Listener
+  /** Of the RustFS KMS Admin API, when there is one. */
+  readonly door: RustfsDoor | undefined
   readonly pipeline: Pipeline
   readonly inFlight: InFlight
   /** What requests that begin now are served by; a reload swaps it. */
@@ -40,6 +44,8 @@ interface Parts {
 
 export class Server {
   readonly address: AddressInfo
+  /** Of the RustFS KMS Admin API; undefined when it is off. */
+  readonly rustfsAddress: AddressInfo | undefined
   readonly #parts: Parts
   readonly #watch: FileWatch
   readonly #stop = new AbortController()
@@ -51,6 +57,7 @@ export class Server {
 
   private constructor(parts: Parts) {
     this.address = parts.address
+    this.rustfsAddress = parts.door?.address
     this.#parts = parts
     this.#watch = new FileWatch({
       paths: () => tlsPaths(parts.current.state.config.tls),
@@ -83,7 +90,17 @@ export class Server {
       const { host, port } = config.address
       // Without a host, every address of the machine, over IPv6 and IPv4.
       const address = await listener.listen(host === '' ? '::' : host, port)
-      return new Server({ address, listener, pipeline, inFlight, current, stdout, stderr })
+      const managed = new OwnKeys()
+      const door = await RustfsDoor.open(config, {
+        tls,
+        state: () => current.state,
+        inFlight,
+        managed,
+      }).catch(async (error: unknown) => {
+        await listener.close(0)
+        throw error
+      })
+      return new Server({ address, listener, door, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
       await stores.keys.close()
       throw error
@@ -106,7 +123,7 @@ export class Server {
         const { config, warnings } = read()
         // What it listens with cannot be changed while it listens.
         const { address, http } = before.config
-        const next = { ...config, address, http }
+        const next = withSameDoor(before.config, { ...config, address, http })
         const plan = await prepare(next, before, this.#stop.signal, before)
         const changes = [...changedSections(before.config, next), ...this.#apply(plan)]
         for (const warning of warnings) log.write('WARN', warning)
@@ -128,12 +145,12 @@ export class Server {
   }
 
   async #close(): Promise<void> {
-    const { current, listener, inFlight, stdout, stderr } = this.#parts
+    const { current, listener, door, inFlight, stdout, stderr } = this.#parts
     this.#stop.abort(new Error('the server is stopping'))
     this.#watch.close()
     current.state.audit.stream.close()
     current.state.log.stream.close()
-    await listener.close(GRACE)
+    await Promise.all([listener.close(GRACE), door?.close(GRACE)])
     inFlight.close()
     await this.#reloads
     await Promise.all(this.#retiring)
@@ -154,10 +171,11 @@ export class Server {
 
   /** In one go, so that no request sees a part of it. @returns what else has changed than the config's text */
   #apply({ config, stores, tls }: Plan): string[] {
-    const { current, listener, pipeline, stdout } = this.#parts
+    const { current, listener, door, pipeline, stdout } = this.#parts
     const before = current.state
     const next = stateOf(config, stores, tls, before, before)
     const hasNewCertificates = listener.use(tls)
+    if (hasNewCertificates) door?.use(tls)
     current.state = next
     before.access.followedBy(next.access)
     next.audit.configure(config.log.audit ? stdout : undefined)
@@ -183,10 +201,11 @@ export class Server {
   }
 
   async #takeCertificates(): Promise<void> {
-    const { current, listener, pipeline } = this.#parts
+    const { current, listener, door, pipeline } = this.#parts
     const { config, log } = current.state
     const tls = loadTls(config)
     if (!listener.use(tls)) return
+    door?.use(tls)
     current.state = withCertificates(current.state, tls)
     pipeline.review(current.state)
     log.write('INFO', 'changed certificate files are in use')

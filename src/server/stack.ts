@@ -1,6 +1,7 @@
 /** An implementation of HTTP. The listener decides who may connect; a stack speaks with them. */
 
-import type { Server as TlsServer, TLSSocket, TlsOptions } from 'node:tls'
+import type { Server as NetServer, Socket } from 'node:net'
+import type { Server as TlsServer, TlsOptions } from 'node:tls'
 
 import { LINGER } from '../wire/limits.ts'
 import type { Connection } from './connection.ts'
@@ -14,15 +15,15 @@ export interface StackOptions {
   readonly pipeline: Pipeline
 }
 
-export interface Stack {
-  /** Not listening yet, and without a listener for `secureConnection`. */
-  readonly server: TlsServer
-  /** Serves a connection from the end of its handshake on. Errors of the socket are the listener's. */
-  speak(socket: TLSSocket, connection: Connection): void
+export interface Stack<Server extends NetServer = TlsServer> {
+  /** Not listening yet, and without a listener for `secureConnection`; without TLS, for `connection`. */
+  readonly server: Server
+  /** Serves a connection, from the end of its handshake on. Errors of the socket are the listener's. */
+  speak(socket: Socket, connection: Connection): void
 }
 
 /** Ends a connection politely; by force when the client has got everything and does not follow. */
-export function endPolitely(socket: TLSSocket, politely: () => void): void {
+export function endPolitely(socket: Socket, politely: () => void): void {
   politely()
   if (socket.destroyed) return
   const timer = setInterval(() => {

@@ -6,6 +6,7 @@ import type { ServedRoute, Services } from '../api/route.ts'
 import { Access } from '../auth/access.ts'
 import { ForwardedCertificates } from '../auth/forwarded.ts'
 import { Policy } from '../auth/policy.ts'
+import { Signers } from '../auth/signers.ts'
 import type { Config } from '../config/config.ts'
 import { TrustedCas } from '../crypto/chain.ts'
 import { now } from '../time.ts'
@@ -22,6 +23,8 @@ export interface State extends Services {
   readonly config: Config
   readonly router: Router
   readonly forwarded: ForwardedCertificates
+  /** Who may sign requests of the RustFS KMS Admin API. */
+  readonly signers: Signers
   /** Some route may be called without a certificate. */
   readonly admitsAnonymous: boolean
 }
@@ -51,6 +54,7 @@ export function stateOf(
     routes,
     router: new Router(routes),
     forwarded: forwardedBy(config, tls),
+    signers: new Signers(config.rustfs?.credentials ?? []),
     admitsAnonymous: routes.some(({ skipAuth }) => skipAuth),
   }
 }

@@ -3,13 +3,13 @@
  * costs a third of a write each.
  */
 
-import type { TLSSocket } from 'node:tls'
+import type { Socket as NetSocket } from 'node:net'
 
 import { SOCKET_LIMIT } from './limits.ts'
 
 /** What the framing needs of a socket. */
 export type Socket = Pick<
-  TLSSocket,
+  NetSocket,
   'write' | 'end' | 'destroy' | 'pause' | 'resume' | 'writableLength' | 'destroyed'
 >
 

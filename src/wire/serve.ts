@@ -1,9 +1,10 @@
 /**
- * HTTP/1.1 and HTTP/2 on a TLS connection, for what this server needs of them. This folder knows bytes, not KES:
+ * HTTP/1.1 and HTTP/2 on a connection, for what this server needs of them. This folder knows bytes, not KES:
  * `Serve` is told of requests whose heads have come, and answers them.
  */
 
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 
 import { unwatch, watch } from './clock.ts'
 import { Http1Session } from './http1-session.ts'
@@ -16,9 +17,10 @@ export interface Wire {
   drain(): void
 }
 
-/** Speaks the protocol that was agreed on, from now on and until the socket closes. Errors of the socket are the caller's. */
-export function speak(socket: TLSSocket, serve: Serve): Wire {
-  const Session = socket.alpnProtocol === 'h2' ? Http2Session : Http1Session
+/** Speaks the protocol that was agreed on, HTTP/1.1 without TLS, from now on and until the socket closes. Errors of the socket are the caller's. */
+export function speak(socket: Socket, serve: Serve): Wire {
+  const isHttp2 = socket instanceof TLSSocket && socket.alpnProtocol === 'h2'
+  const Session = isHttp2 ? Http2Session : Http1Session
   const session = new Session(socket, serve)
   watch(session)
   socket.on('data', (chunk: Buffer) => session.receive(chunk))

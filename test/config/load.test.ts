@@ -131,6 +131,7 @@ test('a config with all sections of the Go server loads without findings', () =>
     log: { threshold: 0, audit: false, format: 'text' },
     keys: ['some-key', 'another-key'],
     http: 'lean',
+    rustfs: undefined,
     keystore: { kind: fs, settings: { path: './keys' } },
   })
 })
