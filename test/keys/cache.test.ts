@@ -339,10 +339,11 @@ test('a key is served soon when the store has begun to hang, long before the sto
   t.after(open)
   store.gate = passed
   // The fetch itself is given up after 10 s.
-  const hasty = { signal: AbortSignal.timeout(6000) }
   const served: Key[] = []
-  for (let i = 0; i < 20; i++)
+  for (let i = 0; i < 20; i++) {
+    const hasty = { signal: AbortSignal.timeout(6000) }
     void Promise.resolve(keys.get('a', hasty)).then((one) => served.push(one))
+  }
   await eventually('all are served', () => served.length === 20)
   assert.deepEqual(new Set(served), new Set([key]))
   assert.deepEqual([store.calls.get, store.calls.status], [2, 1])

@@ -13,7 +13,8 @@ export const MAIN = resolve(process.env['KES_TEST_MAIN'] ?? 'dist/main.js')
 export interface RunOptions {
   /** The command's path, instead of what was built here. */
   readonly command?: string
-  readonly env?: Readonly<Record<string, string>>
+  /** Besides ours; undefined leaves one out. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   readonly cwd?: string
 }
 
@@ -30,7 +31,19 @@ export async function kes(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Finished> {
-  const process = start(t, args, options)
+  return finish(start(t, args, options))
+}
+
+/** Runs any command to its end, as `kes` does ours. */
+export function run(
+  t: Owner,
+  [command = '', ...args]: readonly string[],
+  options: RunOptions = {},
+): Promise<Finished> {
+  return finish(track(t, command, args, options, ['ignore', 'pipe', 'pipe']))
+}
+
+async function finish(process: KesProcess): Promise<Finished> {
   const { code, signal } = await process.exited
   return { code, signal, stdout: process.stdout().toString(), stderr: process.stderr().toString() }
 }
@@ -138,7 +151,10 @@ function track(
   }
 }
 
-/** Asks every few milliseconds until there is an answer; fails when the process ends before, or after 20 s. */
+/** Milliseconds; a machine may have much else to do. */
+const PATIENCE = 60_000
+
+/** Asks every few milliseconds until there is an answer; fails when the process ends before, or after a minute. */
 export async function eventually<T>(
   what: string,
   look: () => T | undefined | false,
@@ -146,13 +162,13 @@ export async function eventually<T>(
 ): Promise<T> {
   let isOver = false
   void ended.then(() => (isOver = true))
-  for (const limit = performance.now() + 20_000; performance.now() < limit;) {
+  for (const limit = performance.now() + PATIENCE; performance.now() < limit;) {
     const found = look()
     if (found !== undefined && found !== false) return found
     if (isOver) throw new Error(`the process ended before: ${what}`)
     await sleep(5)
   }
-  throw new Error(`not within 20 s: ${what}`)
+  throw new Error(`not within a minute: ${what}`)
 }
 
 export interface Files extends Cast {
