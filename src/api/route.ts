@@ -114,7 +114,10 @@ export interface Route {
   readonly judged?: (param: string) => string
   /** Other paths that mean the same: whoever is denied one of them is denied this. */
   readonly twins?: (param: string) => readonly string[]
-  /** It changes who may do what: rules that do not spell it out do not open it. */
+  /**
+   * It changes who may do what: rules that do not spell it out do not open it, and once it is done those who follow a
+   * log are looked at again.
+   */
   readonly administrative?: boolean
   /** What it does in older generations of the API, where that differs. */
   readonly older?: Readonly<Partial<Record<OlderGeneration, Difference>>>

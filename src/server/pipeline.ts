@@ -33,13 +33,16 @@ const STALL = 30_000
 
 export class Pipeline {
   protected readonly inFlight: InFlight
+  /** What is served by now. */
+  readonly #state: () => State
   /** Answers that go on until their client goes away. */
   readonly #following = new Map<Exchange, Follower>()
   /** Who sends a header that is a TLS proxy's to send. */
   readonly #pretenders = new Throttle()
 
-  constructor(inFlight: InFlight) {
+  constructor(inFlight: InFlight, state: () => State) {
     this.inFlight = inFlight
+    this.#state = state
   }
 
   /** The head of a request is there. */
@@ -60,7 +63,8 @@ export class Pipeline {
   }
 
   /** Ends the answers that go on, of those who may not ask for them any more. */
-  review(state: State): void {
+  review(): void {
+    const state = this.#state()
     for (const [exchange, follower] of this.#following) {
       const { identity } = exchange.who
       try {
@@ -222,6 +226,7 @@ export class Pipeline {
     if (exchange.isAnswered) return
     exchange.isAnswered = true
     this.inFlight.delete(exchange)
+    if (exchange.served?.route.administrative === true && reply.status === 200) this.review()
     const { metrics, audit, keys } = exchange.services
     const took = performance.now() - exchange.startedAt
     metrics.active--

@@ -22,6 +22,7 @@ import { Throttle } from '../telemetry/throttle.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import { Pipeline } from './pipeline.ts'
+import type { State } from './state.ts'
 import { decodePath, originForm } from './target.ts'
 
 /** Milliseconds until the body must be there; a route may take longer than that. */
@@ -38,6 +39,7 @@ interface Progress {
 
 export interface RustfsOptions {
   readonly inFlight: InFlight
+  readonly state: () => State
   readonly managed: ManagedKeys
   /** The port has TLS. */
   readonly isPrivate: boolean
@@ -50,8 +52,8 @@ export class RustfsPipeline extends Pipeline {
   readonly #progress = new WeakMap<Exchange, Progress>()
   readonly #unsigned = new Throttle()
 
-  constructor({ inFlight, managed, isPrivate }: RustfsOptions) {
-    super(inFlight)
+  constructor({ inFlight, state, managed, isPrivate }: RustfsOptions) {
+    super(inFlight, state)
     this.#managed = managed
     this.#isPrivate = isPrivate
   }

@@ -33,7 +33,7 @@ export class RustfsDoor {
   ): Promise<RustfsDoor | undefined> {
     if (rustfs === undefined) return undefined
     const isPrivate = !isLoopback(rustfs.address)
-    const pipeline = new RustfsPipeline({ inFlight, managed, isPrivate })
+    const pipeline = new RustfsPipeline({ inFlight, state, managed, isPrivate })
     const listener = new OpenListener({ tls: isPrivate ? tls : undefined, http, state, pipeline })
     return new RustfsDoor(await listener.listen(rustfs.address), listener)
   }

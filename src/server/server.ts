@@ -84,7 +84,7 @@ export class Server {
     try {
       const current = { state: stateOf(config, stores, tls, lasting) }
       const inFlight = new InFlight()
-      const pipeline = new Pipeline(inFlight)
+      const pipeline = new Pipeline(inFlight, () => current.state)
       const { http } = config
       const listener = new Listener({ tls, http, state: () => current.state, pipeline })
       const { host, port } = config.address
@@ -184,7 +184,7 @@ export class Server {
       stores.keys.cache.configure(config.cache)
       stores.enclaves.configure(config.cache)
     } else this.#retire(before)
-    pipeline.review(next)
+    pipeline.review()
     return hasNewCertificates ? ['certificates'] : []
   }
 
@@ -207,7 +207,7 @@ export class Server {
     if (!listener.use(tls)) return
     door?.use(tls)
     current.state = withCertificates(current.state, tls)
-    pipeline.review(current.state)
+    pipeline.review()
     log.write('INFO', 'changed certificate files are in use')
   }
 }

@@ -11,12 +11,15 @@ import type { Identity } from '#src/crypto/identity.js'
 import { ZERO_TIME } from '#src/time.js'
 import { RUNS } from '../support/bytes.ts'
 import { type Certificate, certificate } from '../support/certificates.ts'
+import { eventually } from '../support/process.ts'
 import { ask, type Answer, startServer } from '../support/server.ts'
+import { follow, type LogFollower } from '../support/session.ts'
 
 interface Fleet {
   readonly admin: Certificate
   readonly user: Certificate
   readonly nobody: Certificate
+  readonly port: number
   call(who: Certificate, method: string, path: string, body?: unknown): Promise<Answer>
 }
 
@@ -26,6 +29,7 @@ async function fleet(t: TestContext, config = ''): Promise<Fleet> {
     admin,
     user,
     nobody,
+    port,
     call: (who, method, path, body) =>
       ask(port, who, method, path, body === undefined ? {} : { body: JSON.stringify(body) }),
   }
@@ -365,6 +369,51 @@ test('a TLS proxy cannot have a policy, nor be the admin of an enclave', async (
     assert.match(answer.body, /TLS proxy/)
   }
 })
+
+const REVOCATIONS: Readonly<
+  Record<string, readonly [method: string, path: (who: Identity) => string, body?: unknown]>
+> = {
+  'policy that is written without it': ['POST', () => '/v1/policy/write/logs', ALLOW],
+  'policy that denies it': [
+    'POST',
+    () => '/v1/policy/write/logs',
+    { allow: ['/v1/log/*'], deny: ['/v1/log/audit', '/v1/log/error'] },
+  ],
+  'deleted policy': ['DELETE', () => '/v1/policy/delete/logs'],
+  'other policy': ['POST', (who) => `/v1/identity/assign/apps/${who}`],
+  'deleted identity': ['DELETE', (who) => `/v1/identity/delete/${who}`],
+  'forgotten identity': ['DELETE', (who) => `/v1/identity/forget/${who}`],
+}
+
+for (const generation of ['current', 'v0.18', 'v0.7']) {
+  for (const [what, [method, path, body]] of Object.entries(REVOCATIONS)) {
+    test(`the logs of ${generation} end for whom they are taken from: by a ${what}`, async (t) => {
+      const { port, admin, user, nobody, call } = await fleet(t, `dialect: ${generation}`)
+      await ok(call(admin, 'POST', '/v1/policy/write/apps', ALLOW))
+      for (const [policy, { identity }] of [
+        ['logs', user],
+        ['others', nobody],
+      ] as const) {
+        await ok(call(admin, 'POST', `/v1/policy/write/${policy}`, { allow: ['/v1/log/*'] }))
+        await ok(call(admin, 'POST', `/v1/policy/assign/${policy}`, { identity }))
+      }
+      const followers: LogFollower[] = []
+      for (const who of [user, nobody, admin]) {
+        for (const [http, log] of [
+          ['h1', 'audit'],
+          ['h2', 'error'],
+        ] as const)
+          followers.push(await follow(t, port, who, `/v1/log/${log}`, http))
+      }
+      await ok(call(admin, method, path(user.identity), body))
+      const [mine, theirs] = [followers.slice(0, 2), followers.slice(2)]
+      await eventually('they end', () => mine.every(({ hasEnded }) => hasEnded()))
+      await refused(call(nobody, 'GET', '/v1/status'), 403, FORBIDDEN)
+      for (const { until } of theirs) await until(1)
+      assert.ok(theirs.every(({ hasEnded }) => !hasEnded()))
+    })
+  }
+}
 
 test('what was changed over the API is gone with the process', async (t) => {
   const { admin, call } = await fleet(t)

@@ -7,6 +7,7 @@ import { ROUTES } from '#src/api/index.js'
 import { enclavePrefix } from '#src/keys/enclave-store.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { type Certificate, certificate } from '../support/certificates.ts'
+import { eventually } from '../support/process.ts'
 import { ask, type Answer, startServer, type TestServer } from '../support/server.ts'
 import { follow } from '../support/session.ts'
 import { FakeStore } from '../support/store.ts'
@@ -220,6 +221,22 @@ test('a member of an enclave may do inside what the policy allows', async (t) =>
   )
   await refused(call(member, 'DELETE', '/v1/key/delete/a?enclave=t1'), 403, FORBIDDEN)
   await refused(call(member, 'POST', '/v1/policy/write/all?enclave=t1', {}), 403, FORBIDDEN)
+})
+
+test('an enclave’s log ends for the member who may not follow it any more', async (t) => {
+  const { server, tenant, member, call } = await estate(t)
+  const followers = []
+  for (const who of [member, tenant])
+    followers.push(await follow(t, server.port, who, '/v1/log/audit?enclave=t1', 'h1'))
+  const [theirs, tenants] = followers
+  const outside = await call(tenant, 'POST', '/v1/policy/write/all', { allow: [] })
+  assert.equal(outside.status, 403)
+  assert.equal(theirs?.hasEnded(), false)
+  await ok(call(tenant, 'POST', '/v1/policy/write/all?enclave=t1', { allow: ['/v1/key/*'] }))
+  await eventually('it ends', () => theirs?.hasEnded())
+  await call(member, 'GET', '/v1/log/audit?enclave=t1')
+  await tenants?.until(2)
+  assert.equal(tenants?.hasEnded(), false)
 })
 
 test('an enclave’s audit log has its own events, and the server’s has none of them', async (t) => {
