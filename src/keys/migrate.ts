@@ -10,7 +10,7 @@ import { DamagedKeyError, decodeKey } from './codec.ts'
 import { decodeEnclaveEntry } from './enclave-entry.ts'
 import type { Key } from './key.ts'
 import { changedKey, inOrder, kindOf } from './migrate/entries.ts'
-import { PATIENCE, type Patience, PatientStore } from './migrate/patient.ts'
+import { PATIENCE, type Patience, PatientStore } from './patient.ts'
 import { disprove } from './migrate/proof.ts'
 
 /** Entries that are copied at the same time. */

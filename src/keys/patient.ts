@@ -5,10 +5,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { within } from '../../deadline.ts'
-import { type ErrorCode, KesError } from '../../errors.ts'
-import { type KeyStore, KeyStoreError } from '../../keystore/keystore.ts'
-import { type Listing, PAGE, type Page } from '../../names.ts'
+import { within } from '../deadline.ts'
+import { type ErrorCode, KesError } from '../errors.ts'
+import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import { type Listing, PAGE, type Page } from '../names.ts'
 
 const TRIES = 4
 
