@@ -59,8 +59,8 @@ export function systemCaPlaces(): string[] {
   return [...files, ...directories.split(':').filter((path) => path !== '' && existsSync(path))]
 }
 
-/** Each once, always in the same order. */
-function certificatesIn(places: readonly string[], field: string): string[] {
+/** The certificates of files and directories, each once, always in the same order. @throws TlsFileError */
+export function certificatesIn(places: readonly string[], field: string): string[] {
   const found = new Set<string>()
   for (const file of places.flatMap(filesIn)) {
     const text = readPem(file, field)

@@ -95,13 +95,18 @@ export async function attemptEach<T>(
 /** Options of the client for one of the command line. @throws UsageError, CommandError */
 export async function clientOptions(options: ConnectionOptions): Promise<KesClientOptions> {
   return {
-    endpoints: options.server ?? variable('SERVER') ?? DEFAULT_SERVER,
+    endpoints: namedServer(options) ?? DEFAULT_SERVER,
     ...(await credentials(options)),
     ca: certificates(options.ca ?? variable('CA')),
     insecure: options.insecure,
     enclave: options.enclave ?? variable('ENCLAVE'),
     retries: RETRIES,
   }
+}
+
+/** What the command line, or else the environment, says; undefined when neither does. */
+export function namedServer({ server }: ConnectionOptions): string | undefined {
+  return server ?? variable('SERVER')
 }
 
 /** Scripts for MinIO KES may have the longer name. An empty variable counts as none. */

@@ -142,6 +142,8 @@ tls:
 #       - /v1/key/create/minio-*
 #       - /v1/key/generate/minio-*
 #       - /v1/key/decrypt/minio-*
+#       - /v1/key/bulk/decrypt/minio-*
+#       - /v1/key/hmac/minio-*
 #       - /v1/key/describe/minio-*
 #       - /v1/key/list/*
 #       - /v1/status

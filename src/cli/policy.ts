@@ -85,7 +85,7 @@ export async function explain(
 }
 
 /** @throws UsageError where there is no such API */
-function findRoute(method: string, path: string): { route: Route; param: string } {
+export function findRoute(method: string, path: string): { route: Route; param: string } {
   const router = new Router(ROUTES.map((route) => ({ route, skipAuth: false, timeout: 0 })))
   const match = router.find(path)
   if (match === undefined) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
 
@@ -51,6 +51,25 @@ test('what kes init writes starts at once, for the printed API key, with a certi
   const { keyUsage } = new X509Certificate(ca)
   assert.deepEqual(keyUsage.sort(), ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'])
   assert.equal((await server.stop()).code, 0)
+})
+
+test('the policy for MinIO that kes init proposes is whole, says kes doctor', async (t) => {
+  const cwd = tempDir(t)
+  const { stdout } = await kes(t, ['init', '--json', '--addr', '127.0.0.1:0'], { cwd })
+  const { config } = JSON.parse(stdout)
+  const identity = 'a'.repeat(64)
+  const proposed = readFileSync(config, 'utf8').replace(
+    /(- )the identity of MinIO.*/,
+    `$1${identity}`,
+  )
+  writeFileSync(config, proposed.replace(/^# (?=policy:| {2})/gm, ''))
+  const env = { KES_SERVER: '', MINIO_KES_SERVER: '' }
+  const doctor = await kes(t, ['doctor', '--config', config, '--json'], { env })
+  assert.equal(doctor.code, 0, doctor.stdout)
+  assert.match(
+    doctor.stdout,
+    /"ok","about":"policy.minio","what":"allows what MinIO calls, for keys minio-\*"/,
+  )
 })
 
 test('the lines that kes server --dev prints are those that a shell needs', async (t) => {
