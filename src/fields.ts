@@ -59,6 +59,20 @@ export const duration = v.pipe(
   }),
 )
 
+/** Milliseconds; in fields of our own, whole days are understood, too. */
+export const durationOrDays = v.pipe(
+  text,
+  v.rawTransform<string, number>(({ dataset, addIssue, NEVER }) => {
+    const [, days] = /^(\d{1,5})d$/.exec(dataset.value) ?? []
+    const millis = days === undefined ? parseDuration(dataset.value) : Number(days) * DAY
+    if (millis !== undefined) return millis
+    addIssue({ message: 'not a duration: write it like 90d, 1h2m3.5s or 0s' })
+    return NEVER
+  }),
+)
+
+export const DAY = 86_400_000
+
 /** A whole number. */
 export function whole(min: number, max: number) {
   return v.pipe(

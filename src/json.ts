@@ -63,12 +63,17 @@ export class Fields {
 
   /** The last field whose name is `name` (lower case) without regard to case; undefined when absent or null. */
   value(name: string): unknown {
+    return this.raw(name) ?? undefined
+  }
+
+  /** As `value`, with `null` where it is null. */
+  raw(name: string): unknown {
     let found: unknown
     for (const key in this.#object) {
       if (key === name || (key.length === name.length && fold(key) === name))
         found = this.#object[key]
     }
-    return found ?? undefined
+    return found
   }
 
   /** @throws JsonError unless it is a string or absent. */
@@ -76,6 +81,40 @@ export class Fields {
     const value = this.value(name)
     if (value === undefined || typeof value === 'string') return value
     throw new JsonError(`${name} is not a string`)
+  }
+
+  /** @throws JsonError unless it is true, false or absent. */
+  boolean(name: string): boolean | undefined {
+    const value = this.value(name)
+    if (value === undefined || typeof value === 'boolean') return value
+    throw new JsonError(`${name} is not true or false`)
+  }
+
+  /** @throws JsonError unless it is a whole number or absent. */
+  integer(name: string): number | undefined {
+    const value = this.value(name)
+    if (value === undefined || (typeof value === 'number' && Number.isSafeInteger(value)))
+      return value
+    throw new JsonError(`${name} is not a whole number`)
+  }
+
+  /** What is to become of a text: null, that it goes; undefined, that it stays. @throws JsonError for anything else */
+  change(name: string): string | null | undefined {
+    return changeOf(this.raw(name), name)
+  }
+
+  /** The same of several texts, by name: an object's fields. @throws JsonError */
+  changes(name: string): ReadonlyMap<string, string | null> | undefined {
+    const value = this.value(name)
+    if (value === undefined) return undefined
+    if (typeof value !== 'object' || Array.isArray(value))
+      throw new JsonError(`${name} is not a JSON object`)
+    return new Map(
+      Object.entries(value as object).map(([key, change]: [string, unknown]) => [
+        key,
+        changeOf(change, `a value of ${name}`) ?? null,
+      ]),
+    )
   }
 
   /** The strings of an array, or the names of an object's fields. @throws JsonError for anything else */
@@ -99,6 +138,11 @@ export class Fields {
     if (bytes === undefined) throw new JsonError(`${name} is not a byte string`)
     return bytes
   }
+}
+
+function changeOf(value: unknown, what: string): string | null | undefined {
+  if (value === undefined || value === null || typeof value === 'string') return value
+  throw new JsonError(`${what} is not a string`)
 }
 
 /** Simple case folding: U+017F (long s) and U+212A (Kelvin sign) count as s and k, as in Go. */

@@ -48,6 +48,25 @@ export class Body {
     return this.#read(() => this.#fields.string(name))
   }
 
+  optionalBoolean(name: string): boolean | undefined {
+    return this.#read(() => this.#fields.boolean(name))
+  }
+
+  /** A whole number. */
+  optionalInteger(name: string): number | undefined {
+    return this.#read(() => this.#fields.integer(name))
+  }
+
+  /** What is to become of a text: null, that it goes; undefined, that it stays. */
+  change(name: string): string | null | undefined {
+    return this.#read(() => this.#fields.change(name))
+  }
+
+  /** The same of several texts, by name. */
+  changes(name: string): ReadonlyMap<string, string | null> | undefined {
+    return this.#read(() => this.#fields.changes(name))
+  }
+
   /** A list of strings, or the names of an object's fields. */
   optionalNames(name: string): readonly string[] | undefined {
     return this.#read(() => this.#fields.names(name))

@@ -3,6 +3,7 @@
 import { ACCESS_ROUTES } from './kes/access.ts'
 import { CHANGE_ROUTES } from './kes/changes.ts'
 import { ENCLAVE_ROUTES } from './kes/enclaves.ts'
+import { KEY_LIFE_ROUTES } from './kes/key-life.ts'
 import { KEY_ROUTES } from './kes/keys.ts'
 import { SYSTEM_ROUTES } from './kes/system.ts'
 import type { Route } from './route.ts'
@@ -11,6 +12,7 @@ import type { Route } from './route.ts'
 export const KES_ROUTES: readonly Route[] = [
   ...SYSTEM_ROUTES,
   ...KEY_ROUTES,
+  ...KEY_LIFE_ROUTES,
   ...ACCESS_ROUTES,
   ...CHANGE_ROUTES,
   ...ENCLAVE_ROUTES,

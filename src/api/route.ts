@@ -27,6 +27,12 @@ export type Operation =
   | 'key:decrypt'
   | 'key:hmac'
   | 'key:bulk-decrypt'
+  | 'key:rotate'
+  | 'key:rewrap'
+  | 'key:disable'
+  | 'key:enable'
+  | 'key:edit'
+  | 'key:restore'
   | 'policy:describe'
   | 'policy:read'
   | 'policy:list'
@@ -62,6 +68,8 @@ export interface Services extends Realm {
   readonly metrics: Metrics
   readonly audit: AuditLog
   readonly log: ErrorLog
+  /** Days that a deletion without a date of its own waits for; 0: it is done at once. */
+  readonly deletionWindow: number
   /** How callers are answered whose policy does not say. */
   readonly generation: Generation
   /** What `/v1/api` lists. */
@@ -82,6 +90,8 @@ export interface Call extends Deadline {
   /** No body came, and none was announced. */
   readonly hasNoBody: boolean
   header(name: string): string | undefined
+  /** Every value that the query has under a name. */
+  query(name: string): readonly string[]
   /** What was sent; empty unless the route has a `maxBody`. */
   readonly body: Buffer
 }

@@ -54,6 +54,12 @@ export interface RustfsConfig {
   readonly state: string
 }
 
+export interface KeyConfig {
+  readonly name: string
+  /** Milliseconds after which the newest version is too old; 0 = never. */
+  readonly rotateEvery: number
+}
+
 /** All times in milliseconds. */
 export interface Config {
   readonly address: Address
@@ -69,8 +75,10 @@ export interface Config {
   readonly generation: Generation
   readonly cache: CacheExpiry
   readonly log: { readonly threshold: number; readonly audit: boolean; readonly format: LogFormat }
-  /** Names of keys to create if absent. */
-  readonly keys: readonly string[]
+  /** Keys to create if absent. */
+  readonly keys: readonly KeyConfig[]
+  /** Days that a deletion waits for; 0: it is done at once. */
+  readonly deletionWindow: number
   readonly http: 'node' | 'lean'
   /** Undefined when it is off. */
   readonly rustfs: RustfsConfig | undefined

@@ -8,7 +8,14 @@ import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
 import { type Identity, isApiKey, parseIdentity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { isName } from '../names.ts'
-import type { Config, Overrides, PolicyConfig, RustfsConfig, TlsConfig } from './config.ts'
+import type {
+  Config,
+  KeyConfig,
+  Overrides,
+  PolicyConfig,
+  RustfsConfig,
+  TlsConfig,
+} from './config.ts'
 import { chosenKeyStore } from './keystores.ts'
 import { nearest } from './nearest.ts'
 import type { ConfigFile } from './schema.ts'
@@ -54,6 +61,7 @@ export class MeaningReader {
       cache: file.cache.expiry,
       log: { threshold: file.log.error, audit: file.log.audit, format: file.log.format },
       keys: this.#keys(file.keys),
+      deletionWindow: file.key.deletion_window,
       http: file.http,
       rustfs: this.#rustfs(file),
     }
@@ -236,18 +244,18 @@ export class MeaningReader {
     return `there is no such policy${guess === undefined ? '' : `; did you mean ${guess}?`}`
   }
 
-  #keys(file: ConfigFile['keys']): string[] {
-    const names = new Set<string>()
-    for (const [index, { name }] of file.entries()) {
+  #keys(file: ConfigFile['keys']): KeyConfig[] {
+    const keys = new Map<string, KeyConfig>()
+    for (const [index, { name, rotate_every: rotateEvery }] of file.entries()) {
       if (!isName(name))
         this.#error(
           ['keys', index, 'name'],
           'not a key name: 1 to 80 of 0-9 A-Z a-z _ -, no - first or last',
         )
-      if (names.has(name)) this.#error(['keys', index, 'name'], 'this key is in the list twice')
-      names.add(name)
+      if (keys.has(name)) this.#error(['keys', index, 'name'], 'this key is in the list twice')
+      keys.set(name, { name, rotateEvery })
     }
-    return [...names]
+    return [...keys.values()]
   }
 
   /** Relative to the working directory, as in the Go server; what is not there, to the config file. */

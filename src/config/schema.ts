@@ -5,7 +5,8 @@
 
 import * as v from 'valibot'
 
-import { address, duration, onOff, optional, text } from '../fields.ts'
+import { address, DAY, duration, durationOrDays, onOff, optional, text } from '../fields.ts'
+import { MAX_DAYS, MIN_DAYS } from '../keys/snapshot.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { LEVELS } from '../telemetry/log.ts'
 import { keyStoreEntries } from './keystores.ts'
@@ -22,9 +23,26 @@ const only = (value: string, message: string) =>
 
 const generation = v.picklist(['current', 'v0.18', 'v0.7'], 'write current, v0.18 or v0.7')
 
-const none = v.pipe(
-  duration,
-  v.check((millis) => millis === 0, 'not available in this release; only 0s is accepted'),
+/** The API schedules a deletion for as many days. */
+const deletionWindow = v.pipe(
+  durationOrDays,
+  v.check(
+    (millis) => millis === 0 || (millis % DAY === 0 && isWindow(millis / DAY)),
+    `write 0s, or whole days from ${MIN_DAYS}d to ${MAX_DAYS}d`,
+  ),
+  v.transform((millis) => millis / DAY),
+)
+
+function isWindow(days: number): boolean {
+  return days >= MIN_DAYS && days <= MAX_DAYS
+}
+
+const rotateEvery = v.pipe(
+  durationOrDays,
+  v.check(
+    (millis) => millis === 0 || millis >= DAY,
+    'a key has 100 changes at most: write 1d or more, or 0s',
+  ),
 )
 
 /** RFC 9110, 5.1. */
@@ -120,9 +138,9 @@ const expiry = v.object({
     ),
   ),
   changes: v.pipe(
-    optional(duration, '15s'),
+    optional(durationOrDays, '15s'),
     v.description(
-      'Ours: how soon changes of a key by other servers are seen. Without effect in this release.',
+      'Ours: how soon changes of a key in use by other servers are seen (rotations, states); 0s = with any.',
     ),
   ),
 })
@@ -160,7 +178,12 @@ const log = v.object({
 
 const key = v.object({
   name: v.pipe(text, v.description('Name of a key that is created at start if it does not exist.')),
-  rotate_every: v.pipe(optional(none, '0s'), v.description('Ours; only 0s in this release.')),
+  rotate_every: v.pipe(
+    optional(rotateEvery, '0s'),
+    v.description(
+      'Ours: how old its newest version may become before the key is rotated, as 90d; 0s = any age.',
+    ),
+  ),
 })
 
 export const schema = v.object({
@@ -200,8 +223,18 @@ export const schema = v.object({
   log: v.pipe(optional(log, {}), v.description('Logs.')),
   keys: v.pipe(optional(v.array(key), []), v.description('Keys that are created at start.')),
   key: v.pipe(
-    optional(v.object({ deletion_window: optional(none, '0s') }), {}),
-    v.description('Ours; only its default in this release.'),
+    optional(
+      v.object({
+        deletion_window: v.pipe(
+          optional(deletionWindow, '0s'),
+          v.description(
+            `Ours: how long a deletion waits, and can be cancelled, that does not say so itself: ${MIN_DAYS}d to ${MAX_DAYS}d; 0s = keys are deleted at once.`,
+          ),
+        ),
+      }),
+      {},
+    ),
+    v.description('Ours: the life of keys.'),
   ),
   keystore: v.pipe(
     v.object(keyStoreEntries(KEY_STORES), 'a section with one keystore is expected'),

@@ -100,6 +100,11 @@ export abstract class Exchange implements Call {
     return values.length === 0 ? undefined : values.join(', ')
   }
 
+  query(name: string): readonly string[] {
+    const start = this.target.indexOf('?')
+    return start < 0 ? [] : new URLSearchParams(this.target.slice(start + 1)).getAll(name)
+  }
+
   get caller(): Identity {
     const { identity, fault } = this.who
     if (fault !== undefined) throw fault

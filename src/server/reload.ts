@@ -51,7 +51,8 @@ export async function prepare(
       : { keys: kept.keys, enclaves: kept.enclaves }
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
-    const names = config.keys.filter((name) => !kept?.config.keys.includes(name))
+    const known = new Set(kept?.config.keys.map(({ name }) => name))
+    const names = config.keys.map(({ name }) => name).filter((name) => !known.has(name))
     await createKeys(stores.keys, names, config.admin ?? '', signal)
     signal.throwIfAborted()
     return { config, stores, tls }

@@ -50,6 +50,7 @@ export function stateOf(
     ...stores,
     events: audit.stream,
     access: accessOf(config, before?.access),
+    deletionWindow: config.deletionWindow,
     generation: config.generation,
     routes,
     router: new Router(routes),

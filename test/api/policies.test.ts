@@ -34,6 +34,18 @@ const POLICIES: Readonly<Record<string, Rules>> = {
   everything: { allow: ['*'] },
   'everything-v1': { allow: ['/v1/*'] },
   exact: { allow: ['/v1/key/create/a', '/v1/key/decrypt/xyz', '/v1/status', '/v1/key/list/'] },
+  'no-encrypt-x': { allow: ['/v1/key/*'], deny: ['/v1/key/encrypt/x*'] },
+  'key-admin': {
+    allow: [
+      '/v1/key/rotate/*',
+      '/v1/key/rewrap/*',
+      '/v1/key/disable/x*',
+      '/v1/key/enable/xyz',
+      '/v1/key/edit/*',
+      '/v1/key/restore/*',
+    ],
+    deny: ['/v1/key/edit/x*', '/v1/key/restore/a'],
+  },
   'deny-wins': { allow: ['/v1/key/create/a', '/v1/key/*'], deny: ['/v1/key/create/a'] },
   'deny-all': { allow: ['*', '/v1/status'], deny: ['*'] },
   'deny-only': { deny: ['/v1/key/delete/*'] },

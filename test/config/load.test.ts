@@ -129,7 +129,11 @@ test('a config with all sections of the Go server loads without findings', () =>
     generation: 'current',
     cache: { any: 300_000, unused: 30_000, offline: 0, changes: 15_000 },
     log: { threshold: 0, audit: false, format: 'text' },
-    keys: ['some-key', 'another-key'],
+    keys: [
+      { name: 'some-key', rotateEvery: 0 },
+      { name: 'another-key', rotateEvery: 0 },
+    ],
+    deletionWindow: 0,
     http: 'lean',
     rustfs: undefined,
     keystore: { kind: fs, settings: { path: './keys' } },
@@ -566,6 +570,36 @@ test('a bad or negative duration is an error', () => {
     assert.deepEqual(errors(`${BASE}cache: { expiry: { any: ${value} } }`), [
       'kes.yml:4:20: cache.expiry.any: not a duration: write it like 1h2m3.5s, 300ms or 0s',
     ])
+})
+
+test('fields of our own take whole days', () => {
+  const config = good(
+    `${BASE}key: { deletion_window: 7d }\ncache: { expiry: { changes: 1d } }\nkeys: [ { name: a, rotate_every: 90d }, { name: b, rotate_every: 36h } ]\n`,
+  )
+  assert.equal(config.deletionWindow, 7)
+  assert.equal(config.cache.changes, 86_400_000)
+  assert.deepEqual(
+    config.keys.map(({ rotateEvery }) => rotateEvery),
+    [90 * 86_400_000, 36 * 3_600_000],
+  )
+})
+
+test('a deletion window is 7 to 30 whole days, or none', () => {
+  for (const days of [7, 30])
+    assert.equal(good(`${BASE}key: { deletion_window: ${days * 24}h }`).deletionWindow, days)
+  assert.equal(good(`${BASE}key: { deletion_window: 0s }`).deletionWindow, 0)
+  for (const value of ['6d', '31d', '1h', '169h', '1s'])
+    assert.deepEqual(errors(`${BASE}key: { deletion_window: ${value} }`), [
+      'kes.yml:4:8: key.deletion_window: write 0s, or whole days from 7d to 30d',
+    ])
+  assert.match(errors(`${BASE}key: { deletion_window: soon }`).join(), /not a duration: write it/)
+})
+
+test('a key is not rotated more often than once a day', () => {
+  assert.match(
+    errors(`${BASE}keys: [ { name: a, rotate_every: 23h } ]`).join(),
+    /keys\[0\]\.rotate_every: a key has 100 changes at most: write 1d or more, or 0s/,
+  )
 })
 
 test('authentication can be lifted for ready, status, metrics and api', () => {

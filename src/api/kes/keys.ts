@@ -1,16 +1,17 @@
 /** The KES API's calls on keys. */
 
+import { versionOf } from '../../crypto/header.ts'
 import { KesError } from '../../errors.ts'
 import { stringify } from '../../json.ts'
 import { cipherNamed } from '../../keys/codec.ts'
-import { SECRET_SIZE } from '../../keys/key-version.ts'
+import { type KeyVersion, SECRET_SIZE } from '../../keys/key-version.ts'
 import type { Key } from '../../keys/key.ts'
 import { checkName, continueAt, firstPage, parseListing } from '../../names.ts'
 import { rfc3339 } from '../../time.ts'
 import { Body } from '../body.ts'
 import { type Call, EMPTY, json, JSON_TYPE, type Reply, type Route, route } from '../route.ts'
 
-const MIB = 1_048_576
+export const MIB = 1_048_576
 const MAX_BULK = 1000
 const NO_BYTES = Buffer.alloc(0)
 const SECRET_HEADERS = { 'cache-control': 'no-store' }
@@ -64,28 +65,51 @@ const describeKey = route({
   access: 'permitted',
   async handle(call) {
     const name = keyName(call)
-    const key = await call.realm.keys.get(name, call)
-    return json(
-      stringify({
-        name,
-        algorithm: key.cipher,
-        created_at: rfc3339(key.createdAt),
-        created_by: key.createdBy || undefined,
-      }),
-    )
+    return describe(name, await call.realm.keys.get(name, call))
   },
 })
 
+/** What the Go server says of a key, and what it does not know, of a key that has any of it. */
+export function describe(name: string, key: Key): Reply {
+  const { state, denyDecrypt, deletionDate, description, tags } = key
+  const origin = ({ createdAt, createdBy }: Key | KeyVersion): object => ({
+    created_at: rfc3339(createdAt),
+    created_by: createdBy || undefined,
+  })
+  const more = !key.isPlain && {
+    state,
+    deny_decrypt: denyDecrypt || undefined,
+    version: key.version,
+    versions: key.versions.map((version) => ({ version: version.version, ...origin(version) })),
+    deletion_date: deletionDate && rfc3339(deletionDate),
+    description: description || undefined,
+    tags: tags.size > 0 ? Object.fromEntries(tags) : undefined,
+  }
+  return json(stringify({ name, algorithm: key.cipher, ...origin(key), ...more }))
+}
+
+/** At once, or with `?days=` (or where the config says so) later: it can be cancelled until then. */
 const deleteKey = route({
   operation: 'key:delete',
   method: 'DELETE',
   path: '/v1/key/delete/',
   access: 'permitted',
   async handle(call) {
-    await call.realm.keys.delete(keyName(call), call)
+    const { keys } = call.realm
+    const name = keyName(call)
+    const asked = call.query('days')
+    const days = asked.length === 0 ? call.services.deletionWindow : wholeNumber(asked)
+    if (days !== 0 || asked.length > 0)
+      return describe(name, await keys.schedule(name, call.caller, days, call))
+    await keys.delete(name, call)
     return EMPTY
   },
 })
+
+/** NaN for anything but one. */
+function wholeNumber([text = '', ...more]: readonly string[]): number {
+  return more.length === 0 && /^\d{1,9}$/.test(text) ? Number(text) : NaN
+}
 
 const listKeys = route({
   operation: 'key:list',
@@ -115,7 +139,7 @@ const generateKey = route({
   handle(call) {
     const name = keyName(call)
     const context = call.hasNoBody ? NO_BYTES : new Body(call.body).bytes('context')
-    return withKey(call, name, (key) => {
+    return withKey(call, name, 1, (key) => {
       const { plaintext, ciphertext } = key.dataKey(context)
       const reply = secretJson(
         `{"plaintext":"${plaintext.toString('base64')}","ciphertext":"${ciphertext.toString('base64')}"}`,
@@ -138,7 +162,7 @@ const encryptKey = route({
     const body = new Body(call.body)
     const plaintext = body.bytes('plaintext')
     const context = body.bytes('context')
-    return withKey(call, name, (key) =>
+    return withKey(call, name, 1, (key) =>
       json(`{"ciphertext":"${key.encrypt(plaintext, context).toString('base64')}"}`),
     )
   },
@@ -165,7 +189,8 @@ const decryptKey = route({
     const body = new Body(call.body)
     const ciphertext = body.bytes('ciphertext')
     const context = body.bytes('context')
-    return withKey(call, name, (key) => {
+    const version = versionOf(ciphertext)
+    return withKey(call, name, version, (key) => {
       const plaintext = key.decrypt(ciphertext, context)
       const reply = secretJson(`{"plaintext":"${plaintext.toString('base64')}"}`)
       plaintext.fill(0)
@@ -197,7 +222,8 @@ function bulkDecrypt(
     })
   }
   const sealed = list.map((entry) => [entry.bytes('ciphertext'), entry.bytes('context')] as const)
-  return withKey(call, name, (key) => {
+  const newest = sealed.reduce((most, [ciphertext]) => Math.max(most, versionOf(ciphertext)), 1)
+  return withKey(call, name, newest, (key) => {
     const opened = sealed.map(([ciphertext, context]) => {
       const plaintext = key.decrypt(ciphertext, context)
       const item = `{"plaintext":"${plaintext.toString('base64')}"}`
@@ -208,6 +234,7 @@ function bulkDecrypt(
   })
 }
 
+/** `{"message","version"?}`; of version 1 unless asked otherwise: a rotation does not change it. */
 const hmacKey = route({
   operation: 'key:hmac',
   method: 'PUT',
@@ -216,9 +243,11 @@ const hmacKey = route({
   maxBody: MIB,
   handle(call) {
     const name = keyName(call)
-    const message = new Body(call.body).bytes('message')
-    return withKey(call, name, (key) =>
-      secretJson(`{"hmac":"${key.hmac(message).toString('base64')}"}`),
+    const body = new Body(call.body)
+    const message = body.bytes('message')
+    const version = body.optionalInteger('version')
+    return withKey(call, name, version ?? 1, (key) =>
+      secretJson(`{"hmac":"${key.hmac(message, version).toString('base64')}"}`),
     )
   },
 })
@@ -236,13 +265,18 @@ export const KEY_ROUTES: readonly Route[] = [
   hmacKey,
 ]
 
-function keyName(call: Call): string {
+export function keyName(call: Call): string {
   return checkName(call.param, 'key name')
 }
 
-/** Answers at once when the key is cached. */
-function withKey(call: Call, name: string, use: (key: Key) => Reply): Reply | Promise<Reply> {
-  const key = call.realm.keys.get(name, call)
+/** Answers at once when the key is cached. @param version that it is to know, if it has it */
+export function withKey(
+  call: Call,
+  name: string,
+  version: number,
+  use: (key: Key) => Reply,
+): Reply | Promise<Reply> {
+  const key = call.realm.keys.get(name, call, version)
   return key instanceof Promise ? key.then(use) : use(key)
 }
 
