@@ -45,6 +45,13 @@ export type Operation =
   | 'identity:delete'
   | 'enclave:create'
   | 'enclave:delete'
+  | 'kms:configure'
+  | 'kms:reconfigure'
+  | 'kms:start'
+  | 'kms:stop'
+  | 'kms:status'
+  | 'kms:config'
+  | 'kms:clear-cache'
   | 'log:audit'
   | 'log:error'
 

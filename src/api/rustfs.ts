@@ -4,9 +4,19 @@
  */
 
 import { KesError } from '../errors.ts'
+import { decryptDataKey, generateDataKey } from './rustfs/data-keys.ts'
+import { deleteKey } from './rustfs/delete-key.ts'
+import { KEY_ROUTES } from './rustfs/keys.ts'
+import { listKeys } from './rustfs/list-keys.ts'
 import type { KmsRoute } from './rustfs/route.ts'
 
-export const KMS_ROUTES: readonly KmsRoute[] = []
+export const KMS_ROUTES: readonly KmsRoute[] = [
+  ...KEY_ROUTES,
+  listKeys,
+  deleteKey,
+  generateDataKey,
+  decryptDataKey,
+]
 
 const PREFIX = /^\/(?:rustfs|minio)\/admin\/(v\d+)(\/.*)$/
 

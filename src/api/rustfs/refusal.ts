@@ -49,6 +49,7 @@ const ABOUT_REQUEST: ReadonlySet<ErrorCode> = new Set([
   'SLOW_BODY',
   'TOO_LARGE',
   'NOT_RUNNING',
+  'DECRYPT',
 ])
 
 /** @param route if one was found */

@@ -57,12 +57,14 @@ export class KmsRequest implements KmsCall, KeyIdSource {
     return this.#fields
   }
 
+  get defaultKeyId(): string | undefined {
+    return this.runs?.defaultKeyId
+  }
+
   get running(): Running {
     if (this.runs === undefined) throw new KesError('NOT_RUNNING')
     return this.runs
   }
 
-  query(name: string): string | undefined {
-    return this.#search.getAll(name).at(-1)
-  }
+  readonly query = (name: string): string | undefined => this.#search.getAll(name).at(-1)
 }

@@ -5,7 +5,7 @@ import type { Deadline } from '../../deadline.ts'
 import { KesError } from '../../errors.ts'
 import type { ManagedKeys, Running } from '../../keys/managed.ts'
 import { JsonError } from '../../json.ts'
-import type { Json, StrictFields } from '../../strict-json.ts'
+import type { StrictFields } from '../../strict-json.ts'
 import { JSON_TYPE, type Operation, type Reply, type Services } from '../route.ts'
 
 /** One request, whose caller may do what its route does to the key that it names. */
@@ -30,6 +30,8 @@ export interface KmsCall extends Deadline {
 export type KeyIdSource = Pick<KmsCall, 'fields' | 'hasBody' | 'query'> & {
   /** What stands behind the route's path, decoded. */
   readonly param: string
+  /** Of the backend that runs. */
+  readonly defaultKeyId: string | undefined
 }
 
 /** What policies call it: `/v1/key/<verb>/<id>`, with another backend than the keystore `/v1/kms/key/<verb>/<id>`. */
@@ -97,5 +99,3 @@ export function required<T>(value: T | null | undefined, name: string): T {
   if (value === null || value === undefined) throw new JsonError(`missing field ${name}`)
   return value
 }
-
-export type { Json }
