@@ -19,7 +19,7 @@ export interface KmsCall extends Deadline {
   /** The body is not empty. */
   readonly hasBody: boolean
   /** The last value of a name in the query. */
-  query(name: string): string | undefined
+  readonly query: (name: string) => string | undefined
   /** The key that the request names, as its route finds it; '' where the route is about none. */
   readonly keyId: string
   /** What serves this request, to its end. @throws KesError NOT_RUNNING */
