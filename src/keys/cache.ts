@@ -83,6 +83,10 @@ export class KeyCache {
     this.#setChecks()
   }
 
+  get expiry(): CacheExpiry {
+    return this.#expiry
+  }
+
   get size(): number {
     return this.#entries.size
   }
@@ -123,6 +127,14 @@ export class KeyCache {
     const entry = this.#entries.get(name)
     if (entry !== undefined) entry.isInDoubt = true
     this.#flights.delete(name)
+  }
+
+  /** Forgets all keys; those that the keystore cannot be asked for just now only as `doubt` does. */
+  clear(): void {
+    for (const name of this.#entries.keys()) {
+      if (this.#health.downSince === undefined) this.evict(name)
+      else this.doubt(name)
+    }
   }
 
   close(): void {

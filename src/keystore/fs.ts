@@ -4,11 +4,12 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, open, readdir, readFile, stat, unlink } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import * as v from 'valibot'
 
+import { createFile, syncDirectory } from '../durable.ts'
 import { KesError } from '../errors.ts'
 import { isEntryName, type Listing, type Page, pageOf } from '../names.ts'
 import { defineKeyStore, type KeyStore, KeyStoreError } from './keystore.ts'
@@ -39,7 +40,8 @@ export const fs = defineKeyStore({
   },
 })
 
-const DRAFT = '-tmp-'
+/** What the names of files begin with that are being written. */
+export const DRAFT = '-tmp-'
 const DRAFT_MAX_AGE = 3_600_000
 
 class DirectoryStore implements KeyStore {
@@ -62,14 +64,7 @@ class DirectoryStore implements KeyStore {
   async create(name: string, value: Uint8Array): Promise<void> {
     const draft = join(this.#directory, `${DRAFT}${process.pid}-${randomUUID()}`)
     try {
-      await writeDraft(draft, value)
-      try {
-        // link() refuses an existing target, so a reader never sees half a key.
-        await link(draft, this.#file(name))
-      } finally {
-        await unlink(draft)
-      }
-      await this.#syncDirectory()
+      await createFile(this.#file(name), value, draft)
     } catch (error) {
       throw isErrno(error, 'EEXIST')
         ? new KesError('KEY_EXISTS', { cause: error })
@@ -88,7 +83,7 @@ class DirectoryStore implements KeyStore {
   async delete(name: string): Promise<void> {
     try {
       await unlink(this.#file(name))
-      await this.#syncDirectory()
+      await syncDirectory(this.#directory)
     } catch (error) {
       throw await this.#missing(error)
     }
@@ -121,30 +116,6 @@ class DirectoryStore implements KeyStore {
   #file(name: string): string {
     if (!isEntryName(name)) throw new Error('bug: a key name that is no file name')
     return join(this.#directory, name)
-  }
-
-  /** Makes a new or removed name survive a power failure. */
-  async #syncDirectory(): Promise<void> {
-    const directory = await open(this.#directory, 'r')
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
-  }
-}
-
-async function writeDraft(path: string, value: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    await file.writeFile(value)
-    await file.sync()
-  } catch (error) {
-    // A full disk must not keep half a draft.
-    await unlink(path)
-    throw error
-  } finally {
-    await file.close()
   }
 }
 

@@ -61,7 +61,9 @@ export interface KmsRoute {
   /** The key that is asked for. Absent: none. @throws JsonError, KesError when the request does not name one */
   readonly keyId?: (request: KeyIdSource) => string
   /** Fields of a refusal beside the error itself: those that clients look for in an answer. */
-  readonly refusal?: Readonly<Record<string, null | string>>
+  readonly refusal?:
+    | Readonly<Record<string, unknown>>
+    | ((managed: ManagedKeys) => Readonly<Record<string, unknown>>)
   /** Said before what went wrong with a key: `failed to create key`. */
   readonly failure?: string
   /** Milliseconds. */
