@@ -9,8 +9,10 @@ import { deleteKey } from './rustfs/delete-key.ts'
 import { KEY_ROUTES } from './rustfs/keys.ts'
 import { listKeys } from './rustfs/list-keys.ts'
 import type { KmsRoute } from './rustfs/route.ts'
+import { SERVICE_ROUTES } from './rustfs/service.ts'
 
 export const KMS_ROUTES: readonly KmsRoute[] = [
+  ...SERVICE_ROUTES,
   ...KEY_ROUTES,
   listKeys,
   deleteKey,

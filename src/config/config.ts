@@ -49,7 +49,12 @@ export interface RustfsConfig {
   /** What runs from the start: a body of POST /kms/configure. */
   readonly start: Secret | undefined
   /** What may be named over the API. Paths are '' where there is none. */
-  readonly backends: { readonly vault: readonly string[]; readonly secretFiles: string }
+  readonly backends: {
+    readonly vault: readonly string[]
+    readonly secretFiles: string
+    /** CAs of these Vaults, and of those that `start` names. */
+    readonly ca: string
+  }
   readonly keyRoot: string
   readonly state: string
 }

@@ -6,7 +6,8 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { ROUTES } from '../api/index.ts'
 import { type Generation, isGlob, readsTwoWays } from '../auth/policy.ts'
 import { type Identity, isApiKey, parseIdentity } from '../crypto/identity.ts'
-import { type Address, parseAddress } from '../fields.ts'
+import { type Address, parseAddress, type Secret } from '../fields.ts'
+import { startFault } from '../keys/managed/start.ts'
 import { isName } from '../names.ts'
 import type {
   Config,
@@ -226,6 +227,7 @@ export class MeaningReader {
         this.#error([...path, index, 'policy'], this.#noPolicy(name, Object.keys(policy)))
       return { accessKey: access_key, secret: secret_key, policy: name }
     })
+    this.#checkStart(file.start ?? undefined)
     return {
       address: file.address,
       credentials,
@@ -233,10 +235,16 @@ export class MeaningReader {
       backends: {
         vault: file.backends.vault,
         secretFiles: this.#resolve(file.backends.secret_files),
+        ca: this.#resolve(file.backends.ca),
       },
       keyRoot: file.key_root,
       state: file.state,
     }
+  }
+
+  #checkStart(start: Secret | undefined): void {
+    const fault = start && startFault(start)
+    if (fault !== undefined) this.#error(['rustfs', 'start'], fault)
   }
 
   #noPolicy(name: string, known: readonly string[]): string {

@@ -35,6 +35,7 @@ const start = v.pipe(
     mount_path: maybe(text, 'vault-transit: mount of the transit engine.'),
     kv_mount: maybe(text, 'vault: mount of the KV engine.'),
     key_path_prefix: maybe(text, 'vault: path of the keys below the mount.'),
+    transit_key: maybe(text, 'vault-transit: name of the transit key; openkes if absent.'),
     skip_tls_verify: maybe(onOff(false), 'vault: do not verify the certificate.'),
     auth_method: maybe(
       v.object({
@@ -47,6 +48,10 @@ const start = v.pipe(
         mount: maybe(text, 'AppRole, Kubernetes: mount of the auth method.'),
         path: maybe(text, 'File with a token, read again and again.'),
         poll_interval_secs: maybe(whole(0, MAX), 'How often the file is read.'),
+        refresh_safety_window_secs: maybe(
+          whole(0, MAX),
+          'How long before its end a token is refreshed at the latest.',
+        ),
       }),
       'vault: how to log in.',
     ),
@@ -104,6 +109,12 @@ export const rustfs = v.object({
         secret_files: v.pipe(
           optional(text, ''),
           v.description('Directory of the files with secrets that the API may name.'),
+        ),
+        ca: v.pipe(
+          optional(text, ''),
+          v.description(
+            'File or directory of PEM files with the CAs of these Vaults; else the operating system’s.',
+          ),
         ),
       }),
       {},

@@ -7,7 +7,7 @@ import { type Deadline, within } from '../deadline.ts'
 import { KesError } from '../errors.ts'
 import type { Secret } from '../fields.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
-import { parseStrict, StrictFields } from '../strict-json.ts'
+import type { StrictFields } from '../strict-json.ts'
 import { type Backend, openBackend } from './managed/backend.ts'
 import { BackendError, wordsFor } from './managed/backend-error.ts'
 import {
@@ -16,9 +16,10 @@ import {
   merged,
   replaced,
 } from './managed/configuration.ts'
-import { type BackendType, type Document, readDocument } from './managed/document.ts'
+import { type BackendType, readDocument } from './managed/document.ts'
 import { checkLimits, type Limits } from './managed/limits.ts'
 import { loadState, markOf, type SavedState, saveState } from './managed/state-file.ts'
+import { startDocument } from './managed/start.ts'
 import type { KeyService } from './service.ts'
 
 export type BackendKind = Exclude<BackendType, 'aws'>
@@ -192,7 +193,9 @@ export class ManagedKeys {
       const turn = this.#inTurn({ signal: this.#stop.signal }, async () => {
         const isStarted =
           config.start !== undefined && config.start.mark !== this.#config.start?.mark
-        const configuration = isStarted ? configurationOfFile(documentOf(config.start)) : undefined
+        const configuration = isStarted
+          ? configurationOfFile(startDocument(config.start))
+          : undefined
         const backend = configuration && (await this.#open(configuration, 'rustfs.start'))
         await new Promise<void>((done) => {
           resolve({
@@ -231,7 +234,7 @@ export class ManagedKeys {
   }
 
   async #boot(): Promise<void> {
-    const start = this.#config.start && documentOf(this.#config.start)
+    const start = this.#config.start && startDocument(this.#config.start)
     const saved = await this.#load()
     const isChanged = start !== undefined && saved?.startMark !== markOf(start)
     if (isChanged && saved !== undefined)
@@ -282,7 +285,7 @@ export class ManagedKeys {
   async #save(configuration: Configuration, isRunning: boolean): Promise<void> {
     const { state, start } = this.#config
     if (state === '') return
-    const startMark = markOf(start && documentOf(start))
+    const startMark = markOf(start && startDocument(start))
     const saved = { configuration, isRunning, startMark }
     try {
       await saveState(state, this.#own(), saved, stateDeadline())
@@ -366,13 +369,4 @@ function isPassing(error: Error): boolean {
 
 function stateDeadline(): Deadline {
   return { signal: AbortSignal.timeout(STATE_LIMIT) }
-}
-
-/** What the config file says of a backend. @throws JsonError, KesError */
-export function readStart(start: Secret): Configuration {
-  return configurationOfFile(documentOf(start))
-}
-
-function documentOf(start: Secret): Document {
-  return readDocument(new StrictFields(parseStrict(Buffer.from(start.reveal()))))
 }

@@ -7,7 +7,9 @@ import { isDeepStrictEqual } from 'node:util'
 
 import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/load.ts'
+import { KesError } from '../errors.ts'
 import { Enclaves } from '../keys/enclaves.ts'
+import type { Change } from '../keys/managed.ts'
 import { keepsRecords, KeyService, NO_RECORDS } from '../keys/service.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { TlsFileError } from '../pem.ts'
@@ -20,6 +22,8 @@ export interface Plan {
   readonly config: Config
   readonly stores: Stores
   readonly tls: Tls
+  /** What else runs behind the RustFS KMS Admin API. */
+  readonly change?: Change | undefined
 }
 
 /** At the start there is nothing better to do than to wait; later, a server that works. */
@@ -93,6 +97,10 @@ export function changedSections(before: Config, after: Config): string[] {
 /** Why a configuration is refused, for the log: a line each. */
 export function reasonsOf(error: unknown): readonly string[] {
   if (error instanceof ConfigError) return error.findings
+  if (error instanceof KesError) {
+    const { message, cause } = error
+    return [cause instanceof Error ? `${message}: ${cause.message}` : message]
+  }
   const isExpected = error instanceof TlsFileError || error instanceof KeyStoreError
   const { message, stack = message } = error as Error
   return [isExpected ? message : stack]

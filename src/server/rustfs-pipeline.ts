@@ -107,7 +107,7 @@ export class RustfsPipeline extends Pipeline {
   protected override refusal(error: KesError, exchange: Exchange): Reply {
     const progress = this.#progress.get(exchange)
     const id = progress?.id ?? ''
-    return dressed(refusalOf(error, progress?.route, id), id)
+    return dressed(refusalOf(error, progress?.route, this.#managed, id), id)
   }
 
   protected override operationOf(exchange: Exchange): string {

@@ -2,8 +2,8 @@
 
 import type { AddressInfo } from 'node:net'
 
-import type { Config } from '../config/config.ts'
-import type { ManagedKeys } from '../keys/managed.ts'
+import type { Config, RustfsConfig } from '../config/config.ts'
+import { type Change, type ManagedConfig, ManagedKeys } from '../keys/managed.ts'
 import type { InFlight } from './deadlines.ts'
 import { isLoopback, OpenListener } from './open-listener.ts'
 import { RustfsPipeline } from './rustfs-pipeline.ts'
@@ -14,28 +14,38 @@ export interface RustfsDoorOptions {
   readonly tls: Tls
   readonly state: () => State
   readonly inFlight: InFlight
-  readonly managed: ManagedKeys
 }
 
 export class RustfsDoor {
   readonly address: AddressInfo
   readonly #listener: OpenListener
+  readonly #managed: ManagedKeys
 
-  private constructor(address: AddressInfo, listener: OpenListener) {
+  private constructor(address: AddressInfo, listener: OpenListener, managed: ManagedKeys) {
     this.address = address
     this.#listener = listener
+    this.#managed = managed
   }
 
   /** Undefined when the config has none. @throws the errors of listen(2) */
   static async open(
     { rustfs, http }: Pick<Config, 'rustfs' | 'http'>,
-    { tls, state, inFlight, managed }: RustfsDoorOptions,
+    { tls, state, inFlight }: RustfsDoorOptions,
   ): Promise<RustfsDoor | undefined> {
     if (rustfs === undefined) return undefined
     const isPrivate = !isLoopback(rustfs.address)
+    const managed = await ManagedKeys.open(managedBy(rustfs), {
+      own: () => state().keys,
+      log: state().log,
+    })
     const pipeline = new RustfsPipeline({ inFlight, state, managed, isPrivate })
     const listener = new OpenListener({ tls: isPrivate ? tls : undefined, http, state, pipeline })
-    return new RustfsDoor(await listener.listen(rustfs.address), listener)
+    try {
+      return new RustfsDoor(await listener.listen(rustfs.address), listener, managed)
+    } catch (error) {
+      await managed.close()
+      throw error
+    }
   }
 
   /** Certificates that have changed. */
@@ -43,10 +53,26 @@ export class RustfsDoor {
     this.#listener.use(tls)
   }
 
-  /** Accepts no more; running requests end, at most `grace` ms from now. */
-  close(grace: number): Promise<void> {
-    return this.#listener.close(grace)
+  /** Opens what a changed configuration runs from the start; nothing has changed yet. @throws KesError */
+  prepare(rustfs: RustfsConfig): Promise<Change> {
+    return this.#managed.prepare(managedBy(rustfs))
   }
+
+  /** The server has another keystore: what is sealed there is sealed anew. */
+  reseal(): Promise<void> {
+    return this.#managed.reseal()
+  }
+
+  /** Accepts no more; running requests end, at most `grace` ms from now. */
+  async close(grace: number): Promise<void> {
+    await this.#listener.close(grace)
+    await this.#managed.close()
+  }
+}
+
+function managedBy({ start, backends, keyRoot, state }: RustfsConfig): ManagedConfig {
+  const { vault: vaults, secretFiles, ca } = backends
+  return { start, limits: { vaults, secretFiles, keyRoot }, ca, state }
 }
 
 /** What another configuration means for a door that is open, or is not: where it listens cannot be changed. */

@@ -4,7 +4,6 @@ import type { AddressInfo } from 'node:net'
 
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
-import { OwnKeys } from '../keys/managed.ts'
 import { AuditLog } from '../telemetry/audit.ts'
 import { ErrorLog } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -90,12 +89,10 @@ export class Server {
       const { host, port } = config.address
       // Without a host, every address of the machine, over IPv6 and IPv4.
       const address = await listener.listen(host === '' ? '::' : host, port)
-      const managed = new OwnKeys()
       const door = await RustfsDoor.open(config, {
         tls,
         state: () => current.state,
         inFlight,
-        managed,
       }).catch(async (error: unknown) => {
         await listener.close(0)
         throw error
@@ -124,7 +121,7 @@ export class Server {
         // What it listens with cannot be changed while it listens.
         const { address, http } = before.config
         const next = withSameDoor(before.config, { ...config, address, http })
-        const plan = await prepare(next, before, this.#stop.signal, before)
+        const plan = await this.#prepare(next)
         const changes = [...changedSections(before.config, next), ...this.#apply(plan)]
         for (const warning of warnings) log.write('WARN', warning)
         for (const section of changedSections(next, config))
@@ -169,21 +166,36 @@ export class Server {
     return done
   }
 
+  async #prepare(config: Config): Promise<Plan> {
+    const { current, door } = this.#parts
+    const change = config.rustfs && (await door?.prepare(config.rustfs))
+    try {
+      return { ...(await prepare(config, current.state, this.#stop.signal, current.state)), change }
+    } catch (error) {
+      await change?.abandon()
+      throw error
+    }
+  }
+
   /** In one go, so that no request sees a part of it. @returns what else has changed than the config's text */
-  #apply({ config, stores, tls }: Plan): string[] {
+  #apply({ config, stores, tls, change }: Plan): string[] {
     const { current, listener, door, pipeline, stdout } = this.#parts
     const before = current.state
     const next = stateOf(config, stores, tls, before, before)
     const hasNewCertificates = listener.use(tls)
     if (hasNewCertificates) door?.use(tls)
     current.state = next
+    change?.commit()
     before.access.followedBy(next.access)
     next.audit.configure(config.log.audit ? stdout : undefined)
     next.log.configure(config.log)
     if (stores.keys === before.keys) {
       stores.keys.cache.configure(config.cache)
       stores.enclaves.configure(config.cache)
-    } else this.#retire(before)
+    } else {
+      this.#retire(before)
+      void door?.reseal()
+    }
     pipeline.review()
     return hasNewCertificates ? ['certificates'] : []
   }

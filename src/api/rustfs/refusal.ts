@@ -2,6 +2,7 @@
 
 import { type ErrorCode, KesError } from '../../errors.ts'
 import { DamagedKeyError } from '../../keys/codec.ts'
+import type { ManagedKeys } from '../../keys/managed.ts'
 import { JSON_TYPE, type Reply } from '../route.ts'
 import type { KmsRoute } from './route.ts'
 
@@ -53,7 +54,12 @@ const ABOUT_REQUEST: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /** @param route if one was found */
-export function refusalOf(error: KesError, route: KmsRoute | undefined, requestId: string): Reply {
+export function refusalOf(
+  error: KesError,
+  route: KmsRoute | undefined,
+  managed: ManagedKeys,
+  requestId: string,
+): Reply {
   const { code, headers } = error
   if (code === 'UPGRADE') return { status: error.status }
   const status = statusOf(error)
@@ -64,10 +70,21 @@ export function refusalOf(error: KesError, route: KmsRoute | undefined, requestI
     message: failure === undefined ? message : `${failure}: ${message}`,
     success: false,
     request_id: requestId,
-    ...route?.refusal,
+    ...fieldsOf(route, managed, code),
   })
   const reply: Reply = { status, type: JSON_TYPE, body }
   return headers === undefined ? reply : { ...reply, headers }
+}
+
+function fieldsOf(
+  route: KmsRoute | undefined,
+  managed: ManagedKeys,
+  code: ErrorCode,
+): Readonly<Record<string, unknown>> | undefined {
+  const fields = route?.refusal
+  if (typeof fields !== 'function') return fields
+  // How the service is, not everybody may know.
+  return code === 'NOT_ALLOWED' ? undefined : fields(managed)
 }
 
 function statusOf({ code, status, cause }: KesError): number {

@@ -6,7 +6,7 @@ import { decodeBase64 } from '../../json.ts'
 import { ZERO_TIME } from '../../time.ts'
 import type { CacheCounts, CacheExpiry } from '../cache.ts'
 import { encodeKey } from '../codec.ts'
-import { KeyService } from '../service.ts'
+import { keepsRecords, KeyService } from '../service.ts'
 import { openLocal } from './local.ts'
 import type { KmsSettings, StaticSettings } from './settings.ts'
 import { StaticStore } from './static-store.ts'
@@ -26,6 +26,8 @@ export interface Surroundings {
   readonly secretFiles: string | undefined
 }
 
+/** Milliseconds until what another server has changed is seen; as the config file's cache.expiry.changes. */
+const CHANGES = 15_000
 const MAX_TIMEOUT = 300
 const MAX_TRIES = 10
 
@@ -45,7 +47,9 @@ export async function openBackend(
   const signal = AbortSignal.any([stop, AbortSignal.timeout(limit)])
   const store = await openAnswering((until) => openStore(settings, surroundings, until), signal)
   const counts = { hits: 0, misses: 0 }
-  return { settings, counts, keys: new KeyService(store, expiryOf(settings), counts) }
+  const hasRecords = await keepsRecords(store)
+  const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords })
+  return { settings, counts, keys }
 }
 
 async function openStore(
@@ -64,7 +68,7 @@ async function openStore(
 
 function expiryOf({ cache }: KmsSettings): CacheExpiry {
   const ttl = (cache?.ttl ?? 0) * 1000
-  return { any: ttl, unused: ttl, offline: 0 }
+  return { any: ttl, unused: ttl, offline: 0, changes: CHANGES }
 }
 
 /** When it was made nobody knows. */

@@ -11,7 +11,7 @@ import { KesError } from '../../errors.ts'
 import { endpoint, type Secret } from '../../fields.ts'
 import { decodeBase64 } from '../../json.ts'
 import { isName } from '../../names.ts'
-import { SECRET_SIZE } from '../key.ts'
+import { SECRET_SIZE } from '../key-version.ts'
 import type { AuthMethod } from './auth-method.ts'
 import type { Document, Said } from './document.ts'
 
