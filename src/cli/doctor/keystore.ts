@@ -156,9 +156,16 @@ async function expectEntry(store: PatientStore, name: string, value: Buffer): Pr
 async function* examineRecords(store: PatientStore, exam: KeyStoreExam): AsyncGenerator<Finding> {
   const about = 'records'
   try {
-    const { owned, orphans } = await findRecords(store, exam.stop)
+    const { keys, orphans, broken } = await findRecords(store, exam.stop)
+    for (const { name, reason } of broken)
+      yield fail(
+        `${about}.${name}`,
+        `the key cannot be used: ${reason}`,
+        'restore its entry and its change records together, from one backup',
+      )
     if (orphans.length === 0) {
-      if (owned > 0) yield ok(about, `${owned} changes of keys, each with its key`)
+      if (keys > 0 && broken.length === 0)
+        yield ok(about, `the changes of ${keys === 1 ? 'a key' : `${keys} keys`} are whole`)
       return
     }
     const names = orphans.map(({ name }) => name)

@@ -5,12 +5,16 @@ import { test } from 'node:test'
 import { examineKeyStore, type KeyStoreExam } from '#src/cli/doctor/keystore.js'
 import type { Finding } from '#src/cli/doctor/finding.js'
 import { EnclaveStore } from '#src/keys/enclave-store.js'
+import { KeyEntries } from '#src/keys/entries.js'
+import { recordName } from '#src/keys/record-name.js'
+import { rotate, UNCHANGED } from '#src/keys/snapshot.js'
 import { KEY_STORES } from '#src/keystore/index.js'
 import { type KeyStore, KeyStoreError } from '#src/keystore/keystore.js'
+import { now } from '#src/time.js'
 import { bytes, SIGNAL } from '../../support/bytes.ts'
 import { collect } from '../../support/client.ts'
 import { FakeHttp } from '../../support/fake-http.ts'
-import { entry } from '../../support/keys.ts'
+import { entry, PARTS } from '../../support/keys.ts'
 import { FakeStore } from '../../support/store.ts'
 
 const EXAM: KeyStoreExam = { probe: false, removeOrphans: false, settle: 1, stop: SIGNAL }
@@ -142,25 +146,28 @@ test('a keystore that overwrites, or forgets, is found out by the probe, and lef
   )
 })
 
-const OWNER = createHash('sha256').update(entry()).digest('hex').slice(0, 8)
+const OWNER = createHash('sha256').update(entry()).digest()
 
-/** A key with two records of its own, and orphans: of an older key of the name, of no key, of an enclave's. */
+/** A changed key, one of an enclave, and orphans: of an older key of the name, of no key, of an enclave's. */
 async function withOrphans(): Promise<FakeStore> {
   const store = new FakeStore()
   const tenant = new EnclaveStore(store, 'tenant')
-  await store.create('a', entry())
-  await tenant.create('b', entry(), SIGNAL)
-  for (const name of [
-    `-1-${OWNER}-a`,
-    `-2-${OWNER}-a`,
-    '-1-0123abcd-a',
-    '-1-0123abcd-gone',
-    '-10-0123abcd-gone',
-    '-2-0123abcd-gone',
-  ])
+  for (const each of [store, tenant]) {
+    const entries = new KeyEntries(each, true)
+    const made = await entries.create('a', PARTS, UNCHANGED, SIGNAL)
+    const after = await entries.append(
+      'a',
+      made,
+      rotate('', now())(made.snapshot, PARTS),
+      '',
+      SIGNAL,
+    )
+    assert.ok(after !== undefined)
+    await entries.append('a', after, rotate('', now())(after.snapshot, PARTS), '', SIGNAL)
+    await each.create(recordName(1, OWNER, 'gone'), bytes('record'), SIGNAL)
+  }
+  for (const name of ['-1-0123abcd-a', '-10-0123abcd-gone', '-2-0123abcd-gone'])
     await store.create(name, bytes('record'))
-  for (const name of [`-1-${OWNER}-b`, `-1-${OWNER}-gone`])
-    await tenant.create(name, bytes('record'), SIGNAL)
   await store.create('-enclave-tenant', bytes('enclave'))
   return store
 }
@@ -170,9 +177,12 @@ test('records that no key owns are named, also those of enclaves, and stay', asy
   const before = store.entries.size
   const [, , records] = await examine(store)
   assert.equal(records?.level, 'warn')
+  const owner = OWNER.toString('hex').slice(0, 8)
   assert.match(
     records.what,
-    /^5 change records have no key any more: -[0-9a-f]{16}--1-[0-9a-f]{8}-gone, -1-0123abcd-a, -10-0123abcd-gone, -2-0123abcd-gone, -1-0123abcd-gone$/,
+    new RegExp(
+      `^5 change records have no key any more: -[0-9a-f]{16}--1-${owner}-gone, -1-0123abcd-a, -10-0123abcd-gone, -2-0123abcd-gone, -1-${owner}-gone$`,
+    ),
   )
   assert.equal(store.entries.size, before)
 })
@@ -184,15 +194,35 @@ test('they are removed when it is asked for, the highest first, and those of key
     removed.slice(2).map(({ level, about }) => `${level} ${about}`),
     Array.from({ length: 5 }, () => 'ok records'),
   )
-  assert.match(removed.at(-1)?.what ?? '', /^removed -1-0123abcd-gone: a restore/)
+  assert.match(removed.at(-1)?.what ?? '', /^removed -1-[0-9a-f]{8}-gone: a restore/)
   const [, , records] = await examine(store)
-  assert.equal(records?.what, '3 changes of keys, each with its key')
+  assert.equal(records?.what, 'the changes of 2 keys are whole')
   assert.ok(store.entries.has('-enclave-tenant'))
+})
+
+test('a key of which a change is missing, or damaged, is a failure that names it', async () => {
+  for (const [damage, reason] of [
+    [
+      (store: FakeStore) => store.entries.delete(recordName(1, OWNER, 'a')),
+      'change record 1 is missing',
+    ],
+    [
+      (store: FakeStore) => store.entries.set(recordName(1, OWNER, 'a'), bytes('rubbish')),
+      'a change record is not base64',
+    ],
+  ] as const) {
+    const store = await withOrphans()
+    damage(store)
+    const findings = await examine(store)
+    const broken = findings.find(({ about }) => about === 'records.a')
+    assert.equal(broken?.level, 'fail')
+    assert.ok(broken.what.startsWith(`the key cannot be used: ${reason}`), broken.what)
+  }
 })
 
 test('a record whose key comes while it is looked twice is no orphan', async () => {
   const store = new FakeStore()
-  await store.create(`-1-${OWNER}-a`, bytes('record'))
+  await store.create(recordName(1, OWNER, 'a'), bytes('record'))
   // As a server does it: the first record, then the key.
   const list = store.list.bind(store)
   let looks = 0
@@ -203,7 +233,7 @@ test('a record whose key comes while it is looked twice is no orphan', async () 
   }
   const findings = await examine(store, { removeOrphans: true })
   assert.equal(findings.at(-1)?.what, '1 have a key by now, and stay')
-  assert.ok(store.entries.has(`-1-${OWNER}-a`))
+  assert.ok(store.entries.has(recordName(1, OWNER, 'a')))
 })
 
 test('a keystore behind HTTP is asked for its time', async (t) => {
