@@ -49,10 +49,38 @@ export interface Origin {
   readonly createdBy: string | undefined
 }
 
+const KEY_STATES = ['enabled', 'disabled', 'pending-deletion'] as const
+
+export type KeyState = (typeof KEY_STATES)[number]
+
+export interface KeyVersion extends Origin {
+  /** 1, 2, 3, … */
+  readonly version: number
+}
+
+/** `createdAt` and `createdBy` are those of the key's first version. */
 export interface KeyInfo extends Origin {
   readonly name: string
   /** `AES256` or `ChaCha20`; undefined from servers that do not tell. */
   readonly algorithm: string | undefined
+  /** Disabled: it seals nothing new. Pending deletion: nor does it, and it is destroyed on its date. */
+  readonly state: KeyState
+  /** The newest: what new data is sealed with. */
+  readonly version: number
+  /** All of them, in order; of a key that was never rotated the one that it has. */
+  readonly versions: readonly KeyVersion[]
+  /** When it may be destroyed; undefined unless its deletion is pending. */
+  readonly deletionDate: Date | undefined
+  /** Undefined: none. */
+  readonly description: string | undefined
+  readonly tags: Readonly<Record<string, string>>
+}
+
+export interface Rewrapped {
+  /** Opens with `decrypt`, for the same context. */
+  readonly ciphertext: Buffer
+  /** Which version of the key has sealed it: the newest. */
+  readonly version: number
 }
 
 export interface DataKey {
@@ -173,6 +201,30 @@ export class AnswerFields {
     return typeof value === 'object' ? Object.keys(value) : this.#missing(name)
   }
 
+  /** Names with a text each; none when absent. */
+  textMap(name: string): Record<string, string> {
+    const value = this.#fields.value(name) ?? {}
+    const isMap = typeof value === 'object' && !Array.isArray(value)
+    const entries: [string, unknown][] = isMap ? Object.entries(value) : this.#missing(name)
+    const texts = entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+    return texts.length === entries.length ? Object.fromEntries(texts) : this.#missing(name)
+  }
+
+  /** One of these; the first when absent. */
+  choice<T extends string>(name: string, choices: readonly [T, ...T[]]): T {
+    const text = this.optionalText(name) ?? choices[0]
+    return choices.find((choice) => choice === text) ?? this.#missing(name)
+  }
+
+  /** None when absent. */
+  objects(name: string): AnswerFields[] {
+    const value = this.#fields.value(name) ?? []
+    if (!Array.isArray(value)) return this.#missing(name)
+    return value.map((item: unknown) =>
+      this.#read(name, () => new AnswerFields(this.#endpoint, item)),
+    )
+  }
+
   object(name: string): AnswerFields {
     return new AnswerFields(this.#endpoint, this.#fields.value(name) ?? this.#missing(name))
   }
@@ -223,6 +275,25 @@ export function readStatus(fields: AnswerFields): Status {
     heapUsed: fields.number('mem_heap_used'),
     stackUsed: fields.number('mem_stack_used'),
     keyStore: { isReachable: !isDown, latency: isDown ? undefined : latency },
+  }
+}
+
+/** What is not told is as it is for a key that nobody has changed. @param asked its name */
+export function readKey(fields: AnswerFields, asked: string): KeyInfo {
+  const origin = fields.origin()
+  const versions = fields
+    .objects('versions')
+    .map((version) => ({ version: version.number('version'), ...version.origin() }))
+  return {
+    name: fields.optionalText('name') ?? asked,
+    algorithm: fields.optionalText('algorithm'),
+    ...origin,
+    state: fields.choice('state', KEY_STATES),
+    version: fields.number('version') || 1,
+    versions: versions.length > 0 ? versions : [{ version: 1, ...origin }],
+    deletionDate: fields.optionalDate('deletion_date'),
+    description: fields.optionalText('description'),
+    tags: fields.textMap('tags'),
   }
 }
 

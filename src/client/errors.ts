@@ -49,10 +49,19 @@ export class KesClientError extends Error {
   }
 }
 
-/** 4xx: the server understood the call and refuses it. Repeating it does not help. */
+/** 4xx: the server understood the call and refuses it. Repeating it seldom helps. */
 export class RefusedError extends KesClientError {}
 export class KeyNotFoundError extends RefusedError {}
 export class KeyExistsError extends RefusedError {}
+export class VersionNotFoundError extends RefusedError {}
+/** The key does not do this while it is disabled. */
+export class KeyDisabledError extends RefusedError {}
+/** The key does not do this while its deletion is pending. */
+export class KeyPendingError extends RefusedError {}
+/** No deletion of the key is pending that could be cancelled. */
+export class KeyNotPendingError extends RefusedError {}
+/** Others changed the key at the same time, again and again; nothing was done, and it may be tried once more. */
+export class ConflictError extends RefusedError {}
 export class PolicyNotFoundError extends RefusedError {}
 export class IdentityNotFoundError extends RefusedError {}
 /** The ciphertext is damaged, was made with another key, or with another context: nobody can tell which. */
@@ -149,6 +158,11 @@ export class ConnectionError extends KesClientError {
 const CLASSES: Partial<Record<ErrorCode, typeof RefusedError>> = {
   KEY_NOT_FOUND: KeyNotFoundError,
   KEY_EXISTS: KeyExistsError,
+  VERSION_NOT_FOUND: VersionNotFoundError,
+  KEY_DISABLED: KeyDisabledError,
+  KEY_PENDING: KeyPendingError,
+  KEY_NOT_PENDING: KeyNotPendingError,
+  CONFLICT: ConflictError,
   POLICY_NOT_FOUND: PolicyNotFoundError,
   IDENTITY_NOT_FOUND: IdentityNotFoundError,
   DECRYPT: DecryptError,
