@@ -14,10 +14,8 @@ import {
   type KeyObject,
 } from 'node:crypto'
 
-import { hmac } from '@noble/hashes/hmac'
-import { sha256 } from '@noble/hashes/sha2'
-
 import { fillRandom } from './random.ts'
+import { Subkeys } from './subkey.ts'
 
 export type Cipher = 'AES256' | 'ChaCha20'
 
@@ -102,16 +100,12 @@ export function mac(secret: KeyObject, message: Uint8Array): Buffer {
   return createHmac('sha256', secret).update(message).digest()
 }
 
-/**
- * HMAC-SHA-256(secret, iv), from the state of the hash after the secret, which is made once: two blocks instead of
- * four, and no native objects (docs/adr/0007). The state lives in the JavaScript heap for as long as the key is cached.
- */
 function hmacSubkeys(secret: Uint8Array): (iv: Uint8Array) => Uint8Array {
-  const prepared = hmac.create(sha256, secret)
-  const scratch = prepared.clone()
+  const subkeys = new Subkeys(secret)
   const subkey = new Uint8Array(32)
+  const view = new DataView(subkey.buffer)
   return (iv) => {
-    prepared._cloneInto(scratch).update(iv).digestInto(subkey)
+    subkeys.derive(iv, view)
     return subkey
   }
 }
