@@ -12,5 +12,5 @@ keyStoreOutages(
       at: (url) => fake.config({ endpoint: url.replace('127.0.0.1', 'my-vault.vault.azure.test') }),
     }
   },
-  { reconnects: 25, kills: 1 },
+  { kills: 1 },
 )
