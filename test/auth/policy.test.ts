@@ -177,3 +177,34 @@ test('explain names the rule that spells an administrative operation out', () =>
   assert.equal(policy(rules).explain(question).rule, '/v1/policy/write/a*')
   assert.deepEqual(policy(['/v1/*']).explain(question), { allowed: false })
 })
+
+test('a policy reaches an operation when some name could be allowed', () => {
+  const reaches = (
+    allow: string[],
+    prefix: string,
+    administrative = false,
+    deny: string[] = [],
+  ): boolean => policy(allow, deny).reaches({ path: prefix, administrative })
+  const generate = '/v1/key/generate/'
+  assert.equal(reaches(['/v1/key/generate/a'], generate), true)
+  assert.equal(reaches(['/v1/key/generate/my-*'], generate), true)
+  assert.equal(reaches(['/v1/key/*'], generate), true)
+  assert.equal(reaches(['*'], generate), true)
+  assert.equal(reaches(['/v1/key/create/*', '/v1/key/generate'], generate), false)
+  assert.equal(reaches([], generate), false)
+  assert.equal(reaches(['/v1/key/*'], generate, false, ['/v1/key/generate/*']), false)
+  assert.equal(reaches(['/v1/key/*'], generate, false, ['/v1/key/generate/a*']), true)
+  assert.equal(reaches(['/v1/key/*'], '/v1/key/rotate/', true), false)
+  assert.equal(reaches(['/v1/key/rotate/*'], '/v1/key/rotate/', true), true)
+})
+
+test('what is about the service, or about keys that are not those of KES, must be spelled out', () => {
+  const allows = (rule: string, path: string): boolean =>
+    policy([rule]).judge({ path, administrative: true }).allowed
+  assert.equal(allows('/v1/kms/configure', '/v1/kms/configure'), true)
+  assert.equal(allows('/v1/kms/*', '/v1/kms/configure'), false)
+  assert.equal(allows('/v1/kms/key/generate/*', '/v1/kms/key/generate/a'), true)
+  assert.equal(allows('/v1/kms/key/*', '/v1/kms/key/generate/a'), false)
+  assert.equal(allows('/v1/kms/*', '/v1/kms/key/generate/a'), false)
+  assert.equal(allows('/v1/key/rotate/a', '/v1/key/rotate/a'), true)
+})
