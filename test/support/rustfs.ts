@@ -32,7 +32,9 @@ export interface RustfsOptions extends TestServerOptions {
   readonly address?: string
 }
 
-export interface RustfsServer extends TestServer {
+export interface RustfsServer extends Omit<TestServer, 'reload'> {
+  /** As a TestServer's. */
+  reload(options: RustfsOptions): Promise<void>
   /** Of the RustFS KMS Admin API. */
   readonly door: number
   readonly isPrivate: boolean
@@ -52,12 +54,13 @@ export interface SendOptions extends SignOptions {
 /** OPS may do everything; APP has the policy `app`. */
 export async function startRustfs(t: Owner, options: RustfsOptions = {}): Promise<RustfsServer> {
   const server = await startServer(t, { ...options, config: rustfsConfig(options) })
+  let latest = options
   const door = server.instance.rustfsAddress?.port ?? 0
   const isPrivate = options.address !== undefined && !options.address.startsWith('127.')
   return {
     ...server,
     reload: (changes: RustfsOptions) =>
-      server.reload({ ...changes, config: rustfsConfig({ ...options, ...changes }) }),
+      server.reload({ ...changes, config: rustfsConfig((latest = { ...latest, ...changes })) }),
     door,
     isPrivate,
     call: async (method, path, body, send = {}) => {

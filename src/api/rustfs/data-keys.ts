@@ -8,7 +8,7 @@ import { randomBytes } from '../../crypto/random.ts'
 import { decodeBase64, JsonError } from '../../json.ts'
 import { SECRET_SIZE } from '../../keys/key-version.ts'
 import type { StrictFields } from '../../strict-json.ts'
-import { bodyKeyId, checkKeyId } from './key-id.ts'
+import { bodyKeyId, checkedKeyId } from './key-id.ts'
 import { answer, badRequest, kmsRoute, required } from './route.ts'
 
 /** Bytes of a data key. */
@@ -39,7 +39,7 @@ export const generateDataKey = kmsRoute({
     const size = SIZES.get(spec)
     if (size === undefined)
       throw new JsonError('field key_spec is not AES_256, AES_128 or ChaCha20')
-    const id = checkKeyId(call.keyId)
+    const id = checkedKeyId(call)
     const key = await call.running.keys.get(id, call)
     const plaintext = randomBytes(size)
     const sealed = key.encrypt(plaintext, context)
@@ -69,7 +69,7 @@ export const decryptDataKey = kmsRoute({
     fields.end()
     const blob = decodeBase64(sealed)
     if (blob === undefined) throw new JsonError('field ciphertext_blob is not padded base64')
-    const id = checkKeyId(call.keyId)
+    const id = checkedKeyId(call)
     const key = await call.running.keys.get(id, call, versionOf(blob))
     const plaintext = key.decrypt(blob, context)
     const reply = answer({ key_id: id, plaintext_key: plaintext.toString('base64') })

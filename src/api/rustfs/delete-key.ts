@@ -3,7 +3,7 @@
 import { KesError } from '../../errors.ts'
 import { MAX_DAYS, MIN_DAYS } from '../../keys/snapshot.ts'
 import type { Reply } from '../route.ts'
-import { checkKeyId, keyIdOf } from './key-id.ts'
+import { checkedKeyId, keyIdOf } from './key-id.ts'
 import { impactOf, metadataOf, tombstoneOf } from './metadata.ts'
 import { answer, badRequest, type KmsCall, kmsRoute } from './route.ts'
 
@@ -29,7 +29,7 @@ export const deleteKey = kmsRoute({
     const { days, isImmediate } = wish
     if (days < MIN_DAYS || days > MAX_DAYS)
       throw badRequest(`pending_window_in_days must be between ${MIN_DAYS} and ${MAX_DAYS}`)
-    const id = checkKeyId(call.keyId)
+    const id = checkedKeyId(call)
     if (isImmediate) return destroy(call, id, wish)
     const { running } = call
     const key = await running.keys.schedule(id, call.caller, days, call)

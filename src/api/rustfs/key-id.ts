@@ -2,16 +2,11 @@
 
 import { KesError } from '../../errors.ts'
 import { isName } from '../../names.ts'
-import { badRequest, type KeyIdSource, required } from './route.ts'
+import { badRequest, type KeyIdSource, type KmsCall, required } from './route.ts'
 
 /** Of the body's `key_id`; without a body of the query's `keyId`. @throws JsonError, KesError BAD_REQUEST */
 export function keyIdOf(request: KeyIdSource): string {
-  const asked = request.query('keyId')
-  if (!request.hasBody) return asked ?? missing()
-  const id = bodyKeyId(request)
-  // Two programs could read it in two ways.
-  if (asked !== undefined && asked !== id) throw badRequest('the body and the query name two keys')
-  return id
+  return request.hasBody ? bodyKeyId(request) : (request.query('keyId') ?? missing())
 }
 
 /** Of the body, which must be there. @throws JsonError, KesError BAD_REQUEST */
@@ -32,8 +27,11 @@ function missing(): never {
   throw badRequest("missing required parameter: 'keyId'")
 }
 
-/** The id itself; with every backend the names of KES. @throws KesError BAD_NAME */
-export function checkKeyId(id: string): string {
+/** What a call is about; with every backend the names of KES. @throws KesError BAD_NAME, BAD_REQUEST */
+export function checkedKeyId({ keyId: id, query }: Pick<KmsCall, 'keyId' | 'query'>): string {
+  const asked = query('keyId')
+  // Two programs could read it in two ways.
+  if (asked !== undefined && asked !== id) throw badRequest('the body and the query name two keys')
   if (isName(id)) return id
   throw new KesError('BAD_NAME', {
     message: 'invalid key id: 1 to 80 of 0-9 A-Z a-z _ - are expected, no - first or last',

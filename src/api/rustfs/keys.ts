@@ -6,7 +6,7 @@ import type { Key } from '../../keys/key.ts'
 import { JsonError } from '../../json.ts'
 import type { StrictFields } from '../../strict-json.ts'
 import type { Reply } from '../route.ts'
-import { bodyKeyId, checkKeyId, keyIdOf, queryKeyId } from './key-id.ts'
+import { bodyKeyId, checkedKeyId, keyIdOf, queryKeyId } from './key-id.ts'
 import { impactOf, metadataOf, NAME_TAG } from './metadata.ts'
 import {
   answer,
@@ -49,7 +49,7 @@ const createKey = kmsRoute({
     if (!/^(?:ENCRYPT_DECRYPT|EncryptDecrypt)$/.test(usage))
       throw new JsonError('field KeyUsage is not ENCRYPT_DECRYPT, the only usage that there is')
     tags.delete(NAME_TAG)
-    const id = checkKeyId(call.keyId)
+    const id = checkedKeyId(call)
     const key = await call.running.keys.create(id, call.caller, call, { description, tags })
     return done('key created successfully', id, key)
   },
@@ -78,7 +78,7 @@ async function describe(call: KmsCall): Promise<Reply> {
   const impact = call.query('impact') ?? 'false'
   if (impact !== 'true' && impact !== 'false')
     throw badRequest("invalid value for 'impact': expected 'true' or 'false'")
-  const id = checkKeyId(call.keyId)
+  const id = checkedKeyId(call)
   const { running } = call
   const key = await running.keys.get(id, call)
   return answer({
@@ -109,7 +109,7 @@ function change(
     failure,
     async handle(call) {
       call.fields.end()
-      const id = checkKeyId(call.keyId)
+      const id = checkedKeyId(call)
       return done(message, id, await make(call, id))
     },
   })
@@ -164,7 +164,7 @@ function edit(
     async handle(call) {
       const said = read(call.fields)
       call.fields.end()
-      const id = checkKeyId(call.keyId)
+      const id = checkedKeyId(call)
       return done(message, id, await call.running.keys.edit(id, call.caller, said, call))
     },
   })
