@@ -121,6 +121,11 @@ export class FakeVault {
     return { kind: 'vault', settings }
   }
 
+  /** A token that was made elsewhere. @param ttl seconds; 0 = it does not end */
+  grant(text: string, ttl = 0): void {
+    this.#issue(text, ttl)
+  }
+
   /** All tokens end now, before their time. */
   revoke(): void {
     this.#tokens.clear()
@@ -208,7 +213,9 @@ export class FakeVault {
     if (!this.hasDefaultPolicy) return errors(403, 'permission denied')
     if (path === '/v1/auth/token/lookup-self') {
       assert.deepEqual([method, body], ['GET', undefined])
-      return { status: 200, json: { data: { policies: ['default', 'kes'] } } }
+      const { ttl = 0 } = this.#tokens.get(token) ?? {}
+      const data = { policies: ['default', 'kes'], ttl, renewable: this.isRenewable }
+      return { status: 200, json: { data } }
     }
     assert.deepEqual([method, path, body], ['PUT', '/v1/auth/token/renew-self', {}])
     if (!this.isRenewable) return errors(400, 'lease is not renewable')
