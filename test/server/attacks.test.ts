@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs'
 import { after, test } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
 
-import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
+import { nextOf } from '#src/server/exchange.js'
+import { serverFiles, startServerProcess } from '../support/process.ts'
 import * as h2 from '../support/frames.ts'
 import { frame, get, HELLO, put, setting, uint32 } from '../support/frames.ts'
 import { openSession } from '../support/session.ts'
@@ -74,32 +75,44 @@ const BOMB = Buffer.concat([
   Buffer.alloc(10_000, 0xbe),
 ])
 
-const ATTACKS: Readonly<Record<string, Buffer>> = {
-  'opens and resets streams': repeat(20_000, (index) =>
+/** What an attacker sends, piece by piece, until he is cut off. */
+const ATTACKS: Readonly<Record<string, (index: number) => Buffer>> = {
+  'opens and resets streams': (index) =>
     Buffer.concat([frame(1, 5, 2 * index + 1, PATH), frame(3, 0, 2 * index + 1, uint32(8))]),
-  ),
-  'makes us reset streams': repeat(20_000, (index) =>
+  'makes us reset streams': (index) =>
     Buffer.concat([frame(1, 4, 2 * index + 1, put()), frame(8, 0, 2 * index + 1, uint32(0))]),
-  ),
-  'never ends a head': Buffer.concat([frame(1, 0, 1, PATH), repeat(50_000, () => frame(9, 0, 1))]),
-  'sends bombs of HPACK': repeat(1000, (index) => frame(1, 5, 2 * index + 1, BOMB)),
-  pings: repeat(50_000, () => frame(6, 0, 0, Buffer.alloc(8))),
-  'changes settings': repeat(50_000, (index) => frame(4, 0, 0, setting(4, index))),
-  'sends empty data': Buffer.concat([frame(1, 4, 1, put()), repeat(50_000, () => frame(0, 0, 1))]),
-  'sends priorities': repeat(50_000, () => frame(2, 0, 1, [0, 0, 0, 0, 1])),
+  'never ends a head': (index) => (index === 0 ? frame(1, 0, 1, PATH) : frame(9, 0, 1)),
+  'sends bombs of HPACK': (index) => frame(1, 5, 2 * index + 1, BOMB),
+  pings: () => frame(6, 0, 0, Buffer.alloc(8)),
+  'changes settings': (index) => frame(4, 0, 0, setting(4, index)),
+  'sends empty data': (index) => (index === 0 ? frame(1, 4, 1, put()) : frame(0, 0, 1)),
+  'sends priorities': () => frame(2, 0, 1, [0, 0, 0, 0, 1]),
+}
+/** Pieces to a write. */
+const AT_ONCE = 500
+
+/** Resolves when the server has cut it off. */
+async function attack(
+  { socket, hasEnded }: Attacker,
+  piece: (index: number) => Buffer,
+): Promise<void> {
+  socket.resume()
+  socket.write(HELLO)
+  for (let index = 0; !hasEnded(); index += AT_ONCE) {
+    const bytes = repeat(AT_ONCE, (offset) => piece(index + offset))
+    if (!socket.write(bytes)) await nextOf(socket, 'drain', 'close')
+  }
 }
 
-for (const [what, bytes] of Object.entries(ATTACKS)) {
-  test(`a client that ${what} is cut off`, async (t) => {
+for (const [what, piece] of Object.entries(ATTACKS)) {
+  // Budgets grow with time, so on a busy machine it takes longer to exceed them.
+  test(`a client that ${what} is cut off`, { timeout: 120_000 }, async (t) => {
     await assertServes()
     const before = rss()
     const attackers = await Promise.all(Array.from({ length: 4 }, () => dial(t, 'h2')))
-    for (const { socket } of attackers) {
-      socket.resume()
-      socket.write(Buffer.concat([HELLO, bytes]))
-    }
+    const cutOff = Promise.all(attackers.map((attacker) => attack(attacker, piece)))
     await assertServes()
-    await eventually('all are cut off', () => attackers.every((one) => one.hasEnded()))
+    await cutOff
     await assertServes()
     assert.ok(rss() - before < ROOM, `${rss() - before} kB more`)
   })
