@@ -22,9 +22,10 @@ export class EnclaveStore implements KeyStore {
   readonly #store: KeyStore
   readonly #prefix: string
 
-  constructor(store: KeyStore, enclave: string) {
+  /** @param prefix what `enclavePrefix` says of the enclave */
+  constructor(store: KeyStore, prefix: string) {
     this.#store = store
-    this.#prefix = enclavePrefix(enclave)
+    this.#prefix = prefix
   }
 
   status(signal: AbortSignal): Promise<void> {

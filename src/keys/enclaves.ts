@@ -123,6 +123,18 @@ export class Enclaves {
     await this.#destroy(name, deadline)
   }
 
+  /** Works on the keys of the enclave whose entries have this prefix, with those that are cached, if any are. */
+  async withKeys<T>(prefix: string, work: (keys: KeyService) => Promise<T>): Promise<T> {
+    for (const [name, { realm }] of this.#found)
+      if (enclavePrefix(name) === prefix) return work(realm.keys)
+    const keys = this.#keysOf(prefix)
+    try {
+      return await work(keys)
+    } finally {
+      keys.cache.close()
+    }
+  }
+
   /** From now on keys of all enclaves are cached for as long as this says. */
   configure(expiry: CacheExpiry): void {
     this.#expiry = expiry
@@ -162,17 +174,20 @@ export class Enclaves {
   }
 
   #open(name: string, { admin, createdAt }: EnclaveEntry): Realm {
-    const store = new EnclaveStore(this.#store, name)
     return {
       enclave: name,
-      keys: new KeyService(store, this.#expiry, {
-        counts: this.#counts,
-        health: this.#health,
-        hasRecords: this.#hasRecords,
-      }),
+      keys: this.#keysOf(enclavePrefix(name)),
       access: new Access({ admin, policies: [], assignments: new Map(), createdAt }),
       events: new EventStream(),
     }
+  }
+
+  #keysOf(prefix: string): KeyService {
+    return new KeyService(new EnclaveStore(this.#store, prefix), this.#expiry, {
+      counts: this.#counts,
+      health: this.#health,
+      hasRecords: this.#hasRecords,
+    })
   }
 
   #forget(name: string): void {

@@ -7,7 +7,7 @@ import { setMaxListeners } from 'node:events'
 
 import { isCode, KesError } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
-import { now, type Timestamp } from '../time.ts'
+import type { Timestamp } from '../time.ts'
 import { DamagedKeyError, decodeEntry, encodeKey } from './codec.ts'
 import type { KeyParts } from './key-version.ts'
 import { Key, type Origin } from './key.ts'
@@ -98,7 +98,8 @@ export class KeyEntries {
         return before
       }
       // Before the key, so that nobody ever sees it without.
-      const stored = await this.append(name, before, snapshot, first.createdBy, signal)
+      const change = { at: first.createdAt, by: first.createdBy }
+      const stored = await this.append(name, before, snapshot, change, signal)
       if (stored === undefined) throw new Error('bug: a record of a new key is there already')
       try {
         await this.#store.create(name, entry, signal)
@@ -117,14 +118,12 @@ export class KeyEntries {
     name: string,
     before: StoredKey,
     snapshot: Snapshot,
-    by: string,
+    { at: changedAt, by: changedBy }: { readonly at: Timestamp; readonly by: string },
     signal: AbortSignal,
   ): Promise<StoredKey | undefined> {
     const { owner, head: predecessor } = before
     const number = before.records + 1
-    const changedAt = now()
-    const change = { changedAt, changedBy: by, snapshot }
-    const record = encodeRecord({ number, owner, predecessor, ...change })
+    const record = encodeRecord({ number, owner, predecessor, changedAt, changedBy, snapshot })
     const head = hashOf(record)
     const entryName = recordName(number, owner, name)
     try {

@@ -22,6 +22,8 @@ const FETCH_LIMIT = 10_000
 const CHANGE_TRIES = 3
 /** Milliseconds after which whoever began to destroy a key and has not done it is taken to be gone. */
 const ABANDONED = 60_000
+/** Milliseconds behind the date of a deletion until it is done: clocks differ. */
+const GRACE = 3_600_000
 
 /** Sorts before every valid key name, and behind the server's own entries, which begin with `-`. */
 const FIRST_NAME = '0'
@@ -143,17 +145,29 @@ export class KeyService {
     return keyOf(await this.#altered('KEYSTORE_CREATE', name, deadline, made))
   }
 
-  /** A new version, which seals from now on. @throws KesError KEY_DISABLED, KEY_PENDING, and as `#change` */
+  /** A new version, which seals from now on. @throws KesError KEY_DISABLED, KEY_PENDING, and as `#record` */
   rotate(name: string, by: string, deadline: Deadline): Promise<Key> {
     return this.#change(name, by, snapshot.rotate(by, now()), deadline)
   }
 
-  /** Rotates an enabled key whose newest version is from before a date, once, however many ask for it. */
-  rotateIfOlder(name: string, by: string, date: Timestamp, deadline: Deadline): Promise<Key> {
-    return this.#change(name, by, snapshot.rotateIfOlder(date, by, now()), deadline)
+  /**
+   * Rotates an enabled key whose newest version is older than so many milliseconds: once, however many ask for it.
+   *
+   * @param at now. @returns undefined when there was nothing to do (any more)
+   */
+  async rotateByAge(
+    name: string,
+    by: string,
+    age: number,
+    at: Timestamp,
+    deadline: Deadline,
+  ): Promise<Key | undefined> {
+    const rotate = snapshot.rotateByAge(age, by, at)
+    const { key, isChanged } = await this.#record(name, by, rotate, deadline, { at })
+    return isChanged ? key : undefined
   }
 
-  /** @param denyDecrypt absent: as it is, or false. @throws KesError KEY_PENDING, and as `#change` */
+  /** @param denyDecrypt absent: as it is, or false. @throws KesError KEY_PENDING, and as `#record` */
   disable(
     name: string,
     by: string,
@@ -163,24 +177,26 @@ export class KeyService {
     return this.#change(name, by, snapshot.disable(denyDecrypt), deadline)
   }
 
-  /** @throws KesError KEY_PENDING, and as `#change` */
+  /** @throws KesError KEY_PENDING, and as `#record` */
   enable(name: string, by: string, deadline: Deadline): Promise<Key> {
     return this.#change(name, by, snapshot.enable(), deadline)
   }
 
-  /** Changes description and tags. @throws KesError BAD_REQUEST beyond the limits, and as `#change` */
+  /** Changes description and tags. @throws KesError BAD_REQUEST beyond the limits, and as `#record` */
   edit(name: string, by: string, edit: snapshot.Edit, deadline: Deadline): Promise<Key> {
     return this.#change(name, by, snapshot.edit(edit), deadline)
   }
 
-  /** Has it destroyed in so many days, 7 to 30. @throws KesError KEY_PENDING, BAD_REQUEST, and as `#change` */
+  /** Has it destroyed in so many days, 7 to 30. @throws KesError KEY_PENDING, BAD_REQUEST, and as `#record` */
   schedule(name: string, by: string, days: number, deadline: Deadline): Promise<Key> {
-    return this.#change(name, by, snapshot.schedule(days, now()), deadline, MAX_SCHEDULES)
+    return this.#change(name, by, snapshot.schedule(days, now()), deadline, {
+      limit: MAX_SCHEDULES,
+    })
   }
 
-  /** Cancels a scheduled deletion. @throws KesError KEY_NOT_PENDING, and as `#change` */
+  /** Cancels a scheduled deletion. @throws KesError KEY_NOT_PENDING, and as `#record` */
   restore(name: string, by: string, deadline: Deadline): Promise<Key> {
-    return this.#change(name, by, snapshot.restore(), deadline, Infinity)
+    return this.#change(name, by, snapshot.restore(), deadline, { limit: Infinity })
   }
 
   /** Destroys it at once: from when it returns, nobody gets the key from this server. @throws KesError KEY_NOT_FOUND */
@@ -194,20 +210,21 @@ export class KeyService {
   }
 
   /**
-   * Destroys a key whose deletion was scheduled for before a date, or whose destruction somebody has begun and not
-   * ended. Of several servers one does it.
+   * Destroys a key that has been waiting for it for an hour longer than it was to, or whose destruction somebody has begun
+   * and not ended. Of several servers one does it.
    *
-   * @returns whether it was done here. @throws KesError KEY_NOT_FOUND
+   * @param at now. @returns whether it was done here. @throws KesError KEY_NOT_FOUND
    */
-  async destroy(name: string, date: Timestamp, deadline: Deadline): Promise<boolean> {
+  async destroy(name: string, at: Timestamp, deadline: Deadline): Promise<boolean> {
     const { signal } = deadline
     const stored = await this.#ask('KEYSTORE_READ', deadline, this.#entries.read(name, signal))
-    const after = snapshot.claim(date)(stored.snapshot, stored.first)
     if (stored.snapshot.isDestroying) {
-      if (!isAbandoned(stored)) return false
+      if (!isAbandoned(stored, at)) return false
     } else {
+      const date = { ...at, seconds: at.seconds - GRACE / 1000 }
+      const after = snapshot.claim(date)(stored.snapshot, stored.first)
       if (after === stored.snapshot) return false
-      const claimed = this.#entries.append(name, stored, after, '', signal)
+      const claimed = this.#entries.append(name, stored, after, { at, by: '' }, signal)
       // Somebody else was faster: to destroy it, or to restore it.
       if ((await this.#ask('KEYSTORE_CHANGE', deadline, claimed)) === undefined) return false
     }
@@ -257,7 +274,7 @@ export class KeyService {
     const read = this.#entries.read(name, signal, known?.origin)
     const stored = await this.#ask('KEYSTORE_READ', { signal }, read)
     if (!stored.snapshot.isDestroying) return keyOf(stored)
-    if (isAbandoned(stored)) await this.#finish(name, stored, { signal }).catch(() => {}) // it is gone in any case
+    if (isAbandoned(stored, now())) await this.#finish(name, stored, { signal }).catch(() => {}) // it is gone in any case
     throw new KesError('KEY_NOT_FOUND')
   }
 
@@ -268,30 +285,40 @@ export class KeyService {
     return this.#ask('KEYSTORE_READ', { signal }, next)
   }
 
+  async #change(
+    name: string,
+    by: string,
+    change: snapshot.Change,
+    deadline: Deadline,
+    options?: ChangeOptions,
+  ): Promise<Key> {
+    return (await this.#record(name, by, change, deadline, options)).key
+  }
+
   /**
    * Puts a change behind those that there are; a change of nothing is none.
    *
    * @throws KesError KEY_NOT_FOUND; CONFLICT when others were faster again and again, or the key is being destroyed;
    *   TOO_MANY_CHANGES; UNSUPPORTED
    */
-  async #change(
+  async #record(
     name: string,
     by: string,
     change: snapshot.Change,
     deadline: Deadline,
-    limit = MAX_CHANGES,
-  ): Promise<Key> {
+    { at = now(), limit = MAX_CHANGES }: ChangeOptions = {},
+  ): Promise<{ readonly key: Key; readonly isChanged: boolean }> {
     this.#needRecords()
     const { signal } = deadline
     for (let attempt = 0; attempt < CHANGE_TRIES; attempt++) {
       const before = await this.#ask('KEYSTORE_READ', deadline, this.#entries.read(name, signal))
       if (before.snapshot.isDestroying) break
       const after = change(before.snapshot, before.first)
-      if (after === before.snapshot) return keyOf(before)
+      if (after === before.snapshot) return { key: keyOf(before), isChanged: false }
       if (before.records >= limit) throw new KesError('TOO_MANY_CHANGES')
-      const appended = this.#entries.append(name, before, after, by, signal)
+      const appended = this.#entries.append(name, before, after, { at, by }, signal)
       const stored = await this.#altered('KEYSTORE_CHANGE', name, deadline, appended)
-      if (stored !== undefined) return keyOf(stored)
+      if (stored !== undefined) return { key: keyOf(stored), isChanged: true }
     }
     throw new KesError('CONFLICT')
   }
@@ -342,7 +369,14 @@ export class KeyService {
   }
 }
 
+interface ChangeOptions {
+  /** Now, unless the caller has a clock of its own. */
+  readonly at?: Timestamp
+  /** How many records there may be already. */
+  readonly limit?: number
+}
+
 /** Whoever has claimed it has had time enough. */
-function isAbandoned({ changedAt }: StoredKey): boolean {
-  return changedAt === undefined || now().seconds - changedAt.seconds > ABANDONED / 1000
+function isAbandoned({ changedAt }: StoredKey, at: Timestamp): boolean {
+  return changedAt === undefined || at.seconds - changedAt.seconds > ABANDONED / 1000
 }

@@ -65,13 +65,18 @@ export function rotate(by: string, at: Timestamp): Change {
   }
 }
 
-/** As `rotate`, of an enabled key whose newest version was made before `date`; else nothing. */
-export function rotateIfOlder(date: Timestamp, by: string, at: Timestamp): Change {
+/** As `rotate`, of an enabled key whose newest version is older than so many milliseconds; else nothing. */
+export function rotateByAge(age: number, by: string, at: Timestamp): Change {
   return (before, first) => {
     const { createdAt } = before.later.at(-1) ?? first
-    const isDue = stateOf(before) === 'enabled' && createdAt.seconds < date.seconds
+    const isDue = stateOf(before) === 'enabled' && isOlder(createdAt, age, at)
     return isDue ? rotate(by, at)(before, first) : before
   }
+}
+
+/** Whether so many milliseconds have passed. */
+export function isOlder(date: Timestamp, age: number, at: Timestamp): boolean {
+  return date.seconds < at.seconds - age / 1000
 }
 
 /** @param denyDecrypt absent: as it is, or false. @throws KesError KEY_PENDING */

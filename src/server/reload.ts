@@ -11,6 +11,7 @@ import { KesError } from '../errors.ts'
 import { Enclaves } from '../keys/enclaves.ts'
 import type { Change } from '../keys/managed.ts'
 import { keepsRecords, KeyService, NO_RECORDS } from '../keys/service.ts'
+import { Sweep } from '../keys/sweep.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { TlsFileError } from '../pem.ts'
 import { createKeys, openKeyStore } from './keystore.ts'
@@ -52,7 +53,7 @@ export async function prepare(
           metrics,
           log,
         })
-      : { keys: kept.keys, enclaves: kept.enclaves }
+      : { keys: kept.keys, enclaves: kept.enclaves, sweep: kept.sweep }
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
     const known = new Set(kept?.config.keys.map(({ name }) => name))
@@ -81,7 +82,12 @@ async function storesOf(
     counts: metrics.cache,
     hasRecords,
   })
-  return { keys, enclaves }
+  const sweep = new Sweep({
+    store,
+    withKeys: (prefix, work) => (prefix === '' ? work(keys) : enclaves.withKeys(prefix, work)),
+    log,
+  })
+  return { keys, enclaves, sweep }
 }
 
 function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {

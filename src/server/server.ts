@@ -97,6 +97,7 @@ export class Server {
         await listener.close(0)
         throw error
       })
+      keepUp(current.state)
       return new Server({ address, listener, door, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
       await stores.keys.close()
@@ -151,6 +152,7 @@ export class Server {
     inFlight.close()
     await this.#reloads
     await Promise.all(this.#retiring)
+    await current.state.sweep.close()
     current.state.enclaves.close()
     await current.state.keys.close()
     for (const sink of [stdout, stderr]) sink.flush()
@@ -196,13 +198,15 @@ export class Server {
       this.#retire(before)
       void door?.reseal()
     }
+    keepUp(next)
     pipeline.review()
     return hasNewCertificates ? ['certificates'] : []
   }
 
-  #retire({ keys, enclaves }: State): void {
+  #retire({ keys, enclaves, sweep }: State): void {
     enclaves.close()
-    const closed = keys.retire(RETIRE_LIMIT).catch((error: unknown) => {
+    const retired = sweep.close().then(() => keys.retire(RETIRE_LIMIT))
+    const closed = retired.catch((error: unknown) => {
       this.#parts.current.state.log.write(
         'WARN',
         `the old keystore was not closed properly: ${(error as Error).message}`,
@@ -222,4 +226,10 @@ export class Server {
     pipeline.review()
     log.write('INFO', 'changed certificate files are in use')
   }
+}
+
+/** Has what becomes due be done, by this configuration. */
+function keepUp({ sweep, config: { keys, admin } }: State): void {
+  sweep.configure({ keys, by: admin ?? '' })
+  sweep.start()
 }

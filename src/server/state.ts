@@ -9,16 +9,19 @@ import { Policy } from '../auth/policy.ts'
 import { Signers } from '../auth/signers.ts'
 import type { Config } from '../config/config.ts'
 import { TrustedCas } from '../crypto/chain.ts'
+import type { Sweep } from '../keys/sweep.ts'
 import { now } from '../time.ts'
 import type { Tls } from './tls.ts'
 
 /** What outlives every configuration: counts, the time of the start, those who follow a log. */
 export type Lasting = Pick<Services, 'metrics' | 'audit' | 'log'>
 
-/** What a keystore is seen through. */
-export type Stores = Pick<Services, 'keys' | 'enclaves'>
+/** What a keystore is seen through, and what becomes due in it. */
+export interface Stores extends Pick<Services, 'keys' | 'enclaves'> {
+  readonly sweep: Sweep
+}
 
-export interface State extends Services {
+export interface State extends Services, Stores {
   /** What it was made from. */
   readonly config: Config
   readonly router: Router

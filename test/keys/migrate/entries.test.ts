@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { EnclaveStore } from '#src/keys/enclave-store.js'
+import { enclavePrefix, EnclaveStore } from '#src/keys/enclave-store.js'
 import { changedKey, inOrder, kindOf } from '#src/keys/migrate/entries.js'
 import { bytes } from '../../support/bytes.ts'
 import { FakeStore } from '../../support/store.ts'
@@ -11,7 +11,11 @@ const OWNER = '0123abcd'
 /** The name of the entry that an enclave keeps under a name of its own. */
 async function inEnclave(name: string): Promise<string> {
   const store = new FakeStore()
-  await new EnclaveStore(store, 'tenant').create(name, bytes('x'), AbortSignal.abort())
+  await new EnclaveStore(store, enclavePrefix('tenant')).create(
+    name,
+    bytes('x'),
+    AbortSignal.abort(),
+  )
   return [...store.entries.keys()][0] ?? assert.fail('nothing was made')
 }
 
