@@ -127,7 +127,7 @@ async function understood<T>(side: string, work: Promise<T>): Promise<T> {
 }
 
 function report(summary: MigrationSummary, options: MigrateOptions): void {
-  const { actions, failures, verified, untried } = summary
+  const { actions, failures, orphans, verified, untried } = summary
   const isDryRun = options.dryRun === true
   const counts = { copied: 0, overwritten: 0, skipped: 0 }
   for (const action of actions.values()) counts[action]++
@@ -136,6 +136,7 @@ function report(summary: MigrationSummary, options: MigrateOptions): void {
       ...counts,
       verified,
       failed: failures,
+      orphans,
       untried,
       dry_run: isDryRun,
       ...(isDryRun && { actions: Object.fromEntries(actions) }),
@@ -146,6 +147,10 @@ function report(summary: MigrationSummary, options: MigrateOptions): void {
   }
   const paint = painter(options, process.stderr)
   for (const { name, reason } of failures) say(`${paint('red', 'failed')}: ${name}: ${reason}`)
+  if (orphans.length > 0) {
+    const many = orphans.length === 1 ? 'a change' : `${orphans.length} changes`
+    say(`Left out: ${many} of keys that the source does not have; kes doctor names them`)
+  }
   const parts = [
     `${counts.copied} copied`,
     ...(options.force === true ? [`${counts.overwritten} overwritten`] : []),

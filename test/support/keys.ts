@@ -1,8 +1,15 @@
 /** Keystore entries for tests. */
 
+import { isCode } from '#src/errors.js'
 import { encodeKey } from '#src/keys/codec.js'
+import { KeyEntries, type StoredKey } from '#src/keys/entries.js'
 import type { KeyParts } from '#src/keys/key-version.js'
-import { bytes } from './bytes.ts'
+import { hashOf } from '#src/keys/record.js'
+import { recordName } from '#src/keys/record-name.js'
+import { type Change, rotate, UNCHANGED } from '#src/keys/snapshot.js'
+import type { KeyStore } from '#src/keystore/keystore.js'
+import { now } from '#src/time.js'
+import { bytes, SIGNAL } from './bytes.ts'
 
 export const PARTS: KeyParts = {
   cipher: 'AES256',
@@ -20,4 +27,31 @@ export function entry(parts: Partial<KeyParts> = {}): Buffer {
 /** An entry in the form of older releases. */
 export function jsonEntry(fields: object = {}): Buffer {
   return bytes(JSON.stringify({ bytes: Buffer.alloc(32, 1).toString('base64'), ...fields }))
+}
+
+export const ROTATE: Change = (before, first) => rotate('', now())(before, first)
+
+/** Names of records of a key that `makeChanged` has made. */
+export function recordsOf(name: string, ...numbers: readonly number[]): string[] {
+  return numbers.map((number) => recordName(number, hashOf(entry()), name))
+}
+
+/** Makes a key that was changed so often, each time otherwise; or changes one on that is there. */
+export async function makeChanged(
+  store: KeyStore,
+  name: string,
+  changes: readonly Change[],
+  parts: KeyParts = PARTS,
+): Promise<void> {
+  const entries = new KeyEntries(store, true)
+  const before = await entries.read(name, SIGNAL).catch((error: unknown) => {
+    if (isCode(error, 'KEY_NOT_FOUND')) return entries.create(name, parts, UNCHANGED, SIGNAL)
+    throw error
+  })
+  let stored: StoredKey = before
+  for (const change of changes) {
+    const next = await entries.append(name, stored, change(stored.snapshot, parts), '', SIGNAL)
+    if (next === undefined) throw new Error('somebody else changes the key')
+    stored = next
+  }
 }

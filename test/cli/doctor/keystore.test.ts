@@ -5,16 +5,15 @@ import { test } from 'node:test'
 import { examineKeyStore, type KeyStoreExam } from '#src/cli/doctor/keystore.js'
 import type { Finding } from '#src/cli/doctor/finding.js'
 import { EnclaveStore } from '#src/keys/enclave-store.js'
-import { KeyEntries } from '#src/keys/entries.js'
 import { recordName } from '#src/keys/record-name.js'
-import { rotate, UNCHANGED } from '#src/keys/snapshot.js'
+import { rotate } from '#src/keys/snapshot.js'
 import { KEY_STORES } from '#src/keystore/index.js'
 import { type KeyStore, KeyStoreError } from '#src/keystore/keystore.js'
 import { now } from '#src/time.js'
 import { bytes, SIGNAL } from '../../support/bytes.ts'
 import { collect } from '../../support/client.ts'
 import { FakeHttp } from '../../support/fake-http.ts'
-import { entry, PARTS } from '../../support/keys.ts'
+import { entry, makeChanged } from '../../support/keys.ts'
 import { FakeStore } from '../../support/store.ts'
 
 const EXAM: KeyStoreExam = { probe: false, removeOrphans: false, settle: 1, stop: SIGNAL }
@@ -153,17 +152,7 @@ async function withOrphans(): Promise<FakeStore> {
   const store = new FakeStore()
   const tenant = new EnclaveStore(store, 'tenant')
   for (const each of [store, tenant]) {
-    const entries = new KeyEntries(each, true)
-    const made = await entries.create('a', PARTS, UNCHANGED, SIGNAL)
-    const after = await entries.append(
-      'a',
-      made,
-      rotate('', now())(made.snapshot, PARTS),
-      '',
-      SIGNAL,
-    )
-    assert.ok(after !== undefined)
-    await entries.append('a', after, rotate('', now())(after.snapshot, PARTS), '', SIGNAL)
+    await makeChanged(each, 'a', [rotate('', now()), rotate('', now())])
     await each.create(recordName(1, OWNER, 'gone'), bytes('record'), SIGNAL)
   }
   for (const name of ['-1-0123abcd-a', '-10-0123abcd-gone', '-2-0123abcd-gone'])

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { enclavePrefix, EnclaveStore } from '#src/keys/enclave-store.js'
-import { changedKey, inOrder, kindOf } from '#src/keys/migrate/entries.js'
+import { inOrder, kindOf } from '#src/keys/migrate/entries.js'
 import { bytes } from '../../support/bytes.ts'
 import { FakeStore } from '../../support/store.ts'
 
@@ -26,7 +26,8 @@ test('keys are those of the server and of its enclaves', async () => {
 
 test('an enclave, a mark of its deletion and a change of a key are told apart', async () => {
   assert.equal(kindOf('-enclave-tenant'), 'enclave')
-  assert.equal(kindOf('-deleted-enclave-tenant'), 'record')
+  assert.equal(kindOf('-deleted-enclave-tenant'), 'mark')
+  assert.equal(kindOf('-openkes-state'), 'mark')
   assert.equal(kindOf(`-12-${OWNER}-my-key`), 'record')
   assert.equal(kindOf(await inEnclave(`-12-${OWNER}-my-key`)), 'record')
 })
@@ -35,18 +36,11 @@ test('what no server could have made is a stranger', () => {
   for (const name of ['_', 'ends-', 'a'.repeat(81)]) assert.equal(kindOf(name), 'stranger', name)
 })
 
-test('a change names its key, in an enclave with the prefix of the enclave', async () => {
-  assert.equal(changedKey(`-12-${OWNER}-my-key`), 'my-key')
-  assert.equal(changedKey(await inEnclave(`-1-${OWNER}-my-key`)), await inEnclave('my-key'))
-  for (const other of ['my-key', '-enclave-tenant', `-1-${OWNER}`, await inEnclave('my-key')])
-    assert.equal(changedKey(other), undefined, other)
-})
-
-test('changes and marks come before keys, and enclaves behind them', async () => {
+test('marks come before keys, and enclaves behind them; changes come with their keys', async () => {
   const inner = await inEnclave('k')
   const names = ['-enclave-a', `-1-${OWNER}-k`, 'k', '-deleted-enclave-b', inner, 'ends-']
   assert.deepEqual(
     inOrder(names.sort()).filter((batch) => batch.length > 0),
-    [[`-1-${OWNER}-k`, '-deleted-enclave-b'], [inner, 'k'].sort(), ['ends-'], ['-enclave-a']],
+    [['-deleted-enclave-b'], [inner, 'k'].sort(), ['ends-'], ['-enclave-a']],
   )
 })
