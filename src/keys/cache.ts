@@ -58,6 +58,7 @@ export class KeyCache {
   readonly #source: KeySource
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
+  readonly #limit: number
   readonly #entries = new Map<string, Entry>()
   readonly #flights = new Map<string, Promise<Key>>()
   #expiry: CacheExpiry
@@ -65,8 +66,17 @@ export class KeyCache {
   #checkAfter = Infinity
   #checkUntil = Infinity
   #sweeper: NodeJS.Timeout
+  #evictions = 0
 
-  constructor(source: KeySource, health: KeyStoreHealth, expiry: CacheExpiry, counts: CacheCounts) {
+  /** @param limit how many keys it holds at most */
+  constructor(
+    source: KeySource,
+    health: KeyStoreHealth,
+    expiry: CacheExpiry,
+    counts: CacheCounts,
+    limit = Infinity,
+  ) {
+    this.#limit = limit
     this.#source = source
     this.#health = health
     this.#counts = counts
@@ -85,6 +95,11 @@ export class KeyCache {
 
   get expiry(): CacheExpiry {
     return this.#expiry
+  }
+
+  /** Keys that had to make room for others. */
+  get evictions(): number {
+    return this.#evictions
   }
 
   get size(): number {
@@ -208,14 +223,23 @@ export class KeyCache {
       const key = isSame ? entry.key : await this.#source.fetch(name, entry?.key)
       const now = performance.now()
       const fetchedAt = isSame ? entry.fetchedAt : now
-      if (isWanted())
-        this.#entries.set(name, { key, fetchedAt, usedAt: now, checkedAt, isInDoubt: false })
+      if (isWanted()) this.#keep(name, { key, fetchedAt, usedAt: now, checkedAt, isInDoubt: false })
       return key
     } catch (error) {
       // A key that is gone or damaged must not be served from memory, not even when the store goes down next.
       if (isWanted() && isVerdict(error)) this.#entries.delete(name)
       throw error
     }
+  }
+
+  /** One that is in use comes here again and again, so the first is one that was not used for long. */
+  #keep(name: string, entry: Entry): void {
+    this.#entries.delete(name)
+    this.#entries.set(name, entry)
+    if (this.#entries.size <= this.#limit) return
+    const [first = name] = this.#entries.keys()
+    this.#entries.delete(first)
+    this.#evictions++
   }
 
   /** The key from the keystore; or from memory, as soon as it turns out that the keystore is down. */

@@ -42,6 +42,8 @@ export interface KeyServiceOptions {
   readonly health?: KeyStoreHealth
   /** false: the keystore keeps no change records, as `keepsRecords` found out. */
   readonly hasRecords?: boolean
+  /** How many keys to keep in memory at most; default: all that are used. */
+  readonly maxKeys?: number
 }
 
 /** Milliseconds. */
@@ -85,7 +87,7 @@ export class KeyService {
       fetch: (name: string, known: Key | undefined) => this.#fetch(name, known),
       isChanged: (name: string, key: Key) => this.#isChanged(name, key),
     }
-    this.cache = new KeyCache(source, this.health, expiry, counts)
+    this.cache = new KeyCache(source, this.health, expiry, counts, options.maxKeys)
   }
 
   /** A request begins that may ask until it calls `leave`. */

@@ -431,3 +431,41 @@ test('a closed cache holds no keys', async (t) => {
   keys.cache.close()
   assert.equal(keys.cache.size, 0)
 })
+
+test('beyond its limit the cache forgets the key that was fetched longest ago', async (t) => {
+  const store = new FakeStore()
+  for (const name of ['a', 'b', 'c']) store.entries.set(name, entry())
+  const keys = new KeyService(
+    store,
+    { any: LONG, unused: LONG, offline: 0, changes: 0 },
+    { maxKeys: 2 },
+  )
+  t.after(() => keys.close())
+  for (const name of ['a', 'b', 'c']) await keys.get(name, PATIENT)
+  assert.deepEqual([keys.cache.size, keys.cache.evictions], [2, 1])
+  assert.equal(keys.cache.peek('a'), undefined)
+  assert.notEqual(keys.cache.peek('b'), undefined)
+  assert.notEqual(keys.cache.peek('c'), undefined)
+})
+
+test('a cleared cache asks the keystore again', async (t) => {
+  const { store, keys, get } = scene(t)
+  await get()
+  keys.cache.clear()
+  assert.equal(keys.cache.size, 0)
+  await get()
+  assert.equal(store.calls.get, 2)
+})
+
+test('while the keystore is down, clearing takes no key away', async (t) => {
+  const { store, keys, get } = scene(t)
+  const key = await get()
+  store.failure = DOWN
+  keys.health.reportDown()
+  keys.cache.clear()
+  assert.equal(await get(), key)
+  store.failure = undefined
+  await untilUp(keys)
+  await get()
+  assert.equal(store.calls.get, 2)
+})

@@ -31,7 +31,7 @@ export async function statusOf(managed: ManagedKeys, own: KeyService): Promise<F
             hit_count: backend?.counts?.hits ?? 0,
             miss_count: backend?.counts?.misses ?? 0,
             entry_count: running.keys.cache.size,
-            eviction_count: 0,
+            eviction_count: running.keys.cache.evictions,
           },
     default_key_id: settings?.defaultKeyId ?? null,
     ...(settings && { capabilities: capabilitiesOf(settings.backend.kind) }),

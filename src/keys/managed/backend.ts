@@ -48,7 +48,8 @@ export async function openBackend(
   const store = await openAnswering((until) => openStore(settings, surroundings, until), signal)
   const counts = { hits: 0, misses: 0 }
   const hasRecords = await keepsRecords(store)
-  const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords })
+  const maxKeys = settings.cache?.maxKeys ?? 0
+  const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords, maxKeys })
   return { settings, counts, keys }
 }
 

@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises'
 
 import { type KeyStore, KeyStoreError } from '../../keystore/keystore.ts'
 import type { Login } from '../../keystore/vault/login.ts'
+import { FIRST_ENTRY_NAME } from '../../names.ts'
 import type { AuthMethod } from './auth-method.ts'
 import { isBelow, realPlace } from './places.ts'
 import { isToken, type VaultBackendSettings } from './settings.ts'
@@ -51,6 +52,8 @@ export async function openVaultBackend(
     signal,
   )
   try {
+    // A read of what never exists would not tell a token that is good for nothing from one with few rights.
+    await store.list({ prefix: '', from: FIRST_ENTRY_NAME }, 1, signal)
     if (isWrapped) await store.checkTransit(signal)
     return store
   } catch (error) {

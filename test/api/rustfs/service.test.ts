@@ -1,58 +1,16 @@
 /** The service's life over its API: cases 18 to 26, 30 to 33 of the contract. */
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 
-import { APP, type Called, type RustfsServer, startRustfs } from '../../support/rustfs.ts'
+import { APP, startRustfs } from '../../support/rustfs.ts'
+import { freshService, MASTER_KEY, ok, refused } from '../../support/rustfs-service.ts'
 import { tempDir } from '../../support/server.ts'
 
-const NOBODY_STARTED = 'start:'
-const MASTER_KEY = 'correct horse battery staple'
-
-interface Fresh {
-  readonly server: RustfsServer
-  /** A body that configures the backend `local`. */
-  readonly local: Readonly<Record<string, unknown>>
-  readonly root: string
-}
-
-/** A server whose service is not configured. */
-async function fresh(t: TestContext, rustfs = ''): Promise<Fresh> {
-  const root = join(tempDir(t), 'root')
-  const server = await startRustfs(t, {
-    rustfs: `${NOBODY_STARTED}\nkey_root: ${root}\n${rustfs}`,
-    app: 'allow: [/v1/key/*]',
-  })
-  return {
-    server,
-    root,
-    local: { backend_type: 'Local', key_dir: join(root, 'keys'), master_key: MASTER_KEY },
-  }
-}
-
-async function ok(answer: Promise<Called>, status = 200): Promise<Called['json']> {
-  const { json, body, status: got } = await answer
-  assert.equal(got, status, body)
-  return json
-}
-
-/** A refusal of the one shape. */
-async function refused(
-  answer: Promise<Called>,
-  status: number,
-  message: RegExp,
-): Promise<Called['json']> {
-  const { json, body, status: got } = await answer
-  assert.equal(got, status, body)
-  assert.equal(json['success'], false)
-  assert.match(String(json['message']), message)
-  return json
-}
-
 test('18: a fresh service says that it is not configured, and nothing else', async (t) => {
-  const { server } = await fresh(t)
+  const { server } = await freshService(t)
   const json = await ok(server.call('GET', '/status'))
   assert.deepEqual(json, {
     status: 'NotConfigured',
@@ -67,7 +25,7 @@ test('18: a fresh service says that it is not configured, and nothing else', asy
 })
 
 test('19: a service that is not configured does not start', async (t) => {
-  const { server } = await fresh(t)
+  const { server } = await freshService(t)
   const json = await refused(server.call('POST', '/start'), 409, /^KMS not configured/)
   assert.equal(json['code'], 'Conflict')
   assert.equal(json['status'], 'NotConfigured')
@@ -76,7 +34,7 @@ test('19: a service that is not configured does not start', async (t) => {
 })
 
 test('20: configure starts nothing, and makes no directory', async (t) => {
-  const { server, local, root } = await fresh(t)
+  const { server, local, root } = await freshService(t)
   assert.deepEqual(await ok(server.call('POST', '/configure', local)), {
     success: true,
     message: 'KMS configured successfully',
@@ -90,7 +48,7 @@ test('20: configure starts nothing, and makes no directory', async (t) => {
 })
 
 test('21: what is wrong with a body is 400, and says what', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   const configure = (body?: unknown) => server.call('POST', '/configure', body)
   await refused(configure(), 400, /^Request body is required$/)
   await refused(configure('{"backend_type":'), 400, /^invalid JSON: /)
@@ -111,7 +69,7 @@ test('21: what is wrong with a body is 400, and says what', async (t) => {
 })
 
 test('22: a backend that does not protect its keys is refused', async (t) => {
-  const { server, local, root } = await fresh(t)
+  const { server, local, root } = await freshService(t)
   const wrong = (fields: object, message: RegExp, status = 400) =>
     refused(server.call('POST', '/configure', { ...local, ...fields }), status, message)
   await wrong({ key_dir: 'keys' }, /key_dir must be an absolute path/)
@@ -142,7 +100,7 @@ test('22: a backend that does not protect its keys is refused', async (t) => {
 })
 
 test('W7: keys lie below key_root, whatever links say, and no directory that is there is changed', async (t) => {
-  const { server, local, root } = await fresh(t)
+  const { server, local, root } = await freshService(t)
   const outside = tempDir(t)
   mkdirSync(root)
   symlinkSync(outside, join(root, 'link'))
@@ -158,25 +116,34 @@ test('W7: keys lie below key_root, whatever links say, and no directory that is 
     join(root, 'link/keys'),
   ])
     await refused(configure(path), 400, below)
-  const shared = join(root, 'shared')
-  mkdirSync(shared, { mode: 0o777 })
-  const { mode } = statSync(shared)
-  await ok(configure(shared))
-  if ((mode & 0o022) !== 0)
-    await refused(server.call('POST', '/start'), 500, /may be written by other users/)
-  assert.equal(statSync(shared).mode, mode)
+  await ok(configure(join(root, 'dangling')))
+  await refused(server.call('POST', '/start'), 500, /key_dir cannot be made|not a directory/)
   assert.deepEqual(readdirSync(outside), [])
 })
 
+test('a key directory that others may write is refused, and stays as it is', async (t) => {
+  const { server, local, root } = await freshService(t)
+  const shared = join(root, 'shared')
+  mkdirSync(shared, { recursive: true })
+  chmodSync(shared, 0o775)
+  await ok(server.call('POST', '/configure', { ...local, key_dir: shared }))
+  await refused(server.call('POST', '/start'), 500, /may be written by other users/)
+  assert.equal(statSync(shared).mode & 0o777, 0o775)
+  assert.deepEqual(readdirSync(shared), [])
+})
+
 test('without key_root the API places no keys on this machine', async (t) => {
-  const server = await startRustfs(t, { rustfs: NOBODY_STARTED })
+  const server = await startRustfs(t, { rustfs: 'start:' })
   const body = { backend_type: 'local', key_dir: '/tmp/keys', master_key: MASTER_KEY }
   await refused(server.call('POST', '/configure', body), 400, /there is no rustfs\.key_root/)
   await ok(server.call('POST', '/configure', { backend_type: 'keystore' }))
 })
 
 test('W2: nobody lifts the rules for production over the API', async (t) => {
-  const { server, local } = await fresh(t, 'backends: { vault: ["https://vault.test:8200"] }')
+  const { server, local } = await freshService(
+    t,
+    'backends: { vault: ["https://vault.test:8200"] }',
+  )
   const vault = {
     backend_type: 'vault',
     address: 'https://vault.test:8200',
@@ -199,7 +166,7 @@ test('W2: nobody lifts the rules for production over the API', async (t) => {
 })
 
 test('23: start, start again, start by force, and what else a start may say', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   await ok(server.call('POST', '/configure', local))
   assert.deepEqual(await ok(server.call('POST', '/start', '')), {
     success: true,
@@ -220,7 +187,7 @@ test('23: start, start again, start by force, and what else a start may say', as
 })
 
 test('24 and 25: a running service is not configured; a stopped one serves no keys', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   await ok(server.call('POST', '/configure', local))
   await ok(server.call('POST', '/start'))
   await ok(server.call('POST', '/keys', {}))
@@ -239,12 +206,15 @@ test('24 and 25: a running service is not configured; a stopped one serves no ke
 })
 
 test('stopping a service that is not configured succeeds', async (t) => {
-  const { server } = await fresh(t)
+  const { server } = await freshService(t)
   assert.equal((await ok(server.call('POST', '/stop')))['status'], 'NotConfigured')
 })
 
 test('30: what Local keys depend on cannot be changed, and the keys stay', async (t) => {
-  const { server, local, root } = await fresh(t, 'backends: { vault: ["https://vault.test:8200"] }')
+  const { server, local, root } = await freshService(
+    t,
+    'backends: { vault: ["https://vault.test:8200"] }',
+  )
   const vault = {
     backend_type: 'vault',
     address: 'https://vault.test:8200',
@@ -280,7 +250,7 @@ test('30: what Local keys depend on cannot be changed, and the keys stay', async
 })
 
 test('32: the summary of the configuration is there while it runs and while it does not', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   const unknown = await refused(server.call('GET', '/config'), 409, /^KMS not configured$/)
   assert.equal(unknown['code'], 'Conflict')
   const tuning = { default_key_id: 'main', cache_ttl_seconds: 600, max_cached_keys: 1024 }
@@ -300,7 +270,7 @@ test('32: the summary of the configuration is there while it runs and while it d
 })
 
 test('33: the cache is cleared with an empty answer, by those who may', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   await ok(server.call('POST', '/configure', local))
   await ok(server.call('POST', '/start'))
   const { key_id } = await ok(server.call('POST', '/keys', {}))
@@ -322,7 +292,7 @@ test('33: the cache is cleared with an empty answer, by those who may', async (t
 })
 
 test('what a running service says of itself has the fields of the document and of today’s RustFS', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   await ok(server.call('POST', '/configure', { ...local, default_key_id: 'main' }))
   await ok(server.call('POST', '/start'))
   const answer = await server.call('GET', '/status')
@@ -377,7 +347,7 @@ test('what a running service says of itself has the fields of the document and o
 })
 
 test('who may use keys may not see, configure, start or stop the service', async (t) => {
-  const { server, local } = await fresh(t)
+  const { server, local } = await freshService(t)
   for (const [method, path, body] of [
     ['GET', '/status', undefined],
     ['GET', '/config', undefined],
