@@ -19,6 +19,8 @@ import { FileWatch } from './watch.ts'
 
 /** How long running requests may take to end when the server stops. */
 const GRACE = 10_000
+/** How long a line of the audit log may wait for others: under load, a write for each turn would cost more than the lines. */
+const AUDIT_PATIENCE = 10
 /** How long those of a keystore that was replaced may take. */
 const RETIRE_LIMIT = 60_000
 
@@ -75,7 +77,7 @@ export class Server {
    * @throws TlsFileError, KeyStoreError, and the errors of listen(2): nothing is left open then.
    */
   static async start(config: Config, streams: ServerStreams = {}): Promise<Server> {
-    const stdout = new LineSink(streams.stdout ?? process.stdout)
+    const stdout = new LineSink(streams.stdout ?? process.stdout, AUDIT_PATIENCE)
     const stderr = new LineSink(streams.stderr ?? process.stderr)
     const audit = new AuditLog(config.log.audit ? stdout : undefined)
     const lasting = { metrics: new Metrics(), audit, log: new ErrorLog(stderr, config.log) }

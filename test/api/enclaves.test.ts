@@ -263,7 +263,8 @@ test('an enclave’s audit log has its own events, and the server’s has none o
 test('the audit log of the operator has the events of enclaves, too', async (t) => {
   const { server, tenant, call } = await estate(t, 'log: { audit: on }')
   await ok(call(tenant, 'POST', '/v1/key/create/secret?enclave=t1'))
-  assert.match(server.stdout(), /"path":"\/v1\/key\/create\/secret",.*"enclave":"t1"/)
+  const event = /"path":"\/v1\/key\/create\/secret",.*"enclave":"t1"/
+  await eventually('the event', () => event.test(server.stdout()))
 })
 
 test('the name of an enclave is taken only once', async (t) => {

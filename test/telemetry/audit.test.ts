@@ -97,3 +97,17 @@ test('events are counted', () => {
   log.write(EVENT)
   assert.equal(log.events, 2)
 })
+
+test('the time of an event is as Date writes it', () => {
+  const times = fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) })
+  const near = fc.integer({ min: 0, max: 3000 })
+  fc.assert(
+    fc.property(times, fc.array(near), (start, offsets) => {
+      for (const time of [start, ...offsets.map((offset) => start + offset)]) {
+        const { time: text } = JSON.parse(written({ time })) as { time: string }
+        assert.equal(text, new Date(time).toISOString())
+      }
+    }),
+    RUNS,
+  )
+})
