@@ -1,11 +1,15 @@
 /**
- * From method and path to a route. Built at load: a request costs one or two look-ups in a map. Answers what
+ * From method and path to a route. Built at load: a request costs one look-up in a map, the first one of a path a few. Answers what
  * no route answers as Go's ServeMux does: 404 and 405 before authentication, 307 for paths that are not clean.
  */
 
 import type { Generation } from '../auth/policy.ts'
 import { KesError } from '../errors.ts'
 import type { Reply, Route, ServedRoute } from './route.ts'
+
+/** Of paths, and characters of one, that are remembered. */
+const MOST_KNOWN = 1000
+const LONGEST_KNOWN = 160
 
 export interface Match {
   readonly served: ServedRoute
@@ -15,6 +19,8 @@ export interface Match {
 export class Router {
   readonly #exact = new Map<string, ServedRoute>()
   readonly #prefixes = new Map<string, ServedRoute>()
+  /** Paths that were found: clients ask for the same few again and again. */
+  readonly #known = new Map<string, Match>()
 
   constructor(routes: readonly ServedRoute[]) {
     for (const served of routes) {
@@ -28,6 +34,17 @@ export class Router {
 
   /** The route of a path, whatever the method. @param path decoded */
   find(path: string): Match | undefined {
+    const known = this.#known.get(path)
+    if (known !== undefined) return known
+    const match = this.#search(path)
+    if (match !== undefined && path.length <= LONGEST_KNOWN) {
+      if (this.#known.size >= MOST_KNOWN) this.#known.clear()
+      this.#known.set(path, match)
+    }
+    return match
+  }
+
+  #search(path: string): Match | undefined {
     const exact = this.#exact.get(path)
     if (exact !== undefined) return { served: exact, param: '' }
     // A parameter stands behind the fourth slash: /v1/<noun>/<verb>/<parameter>; in a few paths behind the fifth.

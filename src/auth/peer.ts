@@ -17,6 +17,12 @@ export interface Peer {
   readonly clientAuth: boolean
 }
 
+/** Certificates, and bytes of one, that are remembered. */
+const MOST_KNOWN = 500
+const LONGEST_KNOWN = 2048
+/** By the certificate's bytes: clients that open many connections come with the same one. */
+const known = new Map<string, Peer>()
+
 /**
  * The peer of a client certificate; undefined when it is no client's: a CA's (by basicConstraints, whatever
  * its key usage), or not a readable certificate.
@@ -24,6 +30,18 @@ export interface Peer {
  * @param der the certificate that the client proved to hold the key of
  */
 export function peerOf(der: Buffer): Peer | undefined {
+  if (der.length > LONGEST_KNOWN) return read(der)
+  const bytes = der.toString('latin1')
+  let peer = known.get(bytes)
+  if (peer === undefined) {
+    peer = read(der)
+    if (known.size >= MOST_KNOWN) known.clear()
+    if (peer !== undefined) known.set(bytes, peer)
+  }
+  return peer
+}
+
+function read(der: Buffer): Peer | undefined {
   try {
     const { publicKey, notBefore, notAfter, isCa, clientAuth } = readCertificate(der)
     return isCa ? undefined : { identity: identityOf(publicKey), notBefore, notAfter, clientAuth }

@@ -54,8 +54,9 @@ export class Listener {
     })
     const { server } = this.#stack
     server.on('secureConnection', (socket: TLSSocket) => {
-      const handshake = this.#handshakes.get(remote(socket))
-      this.#handshakes.delete(remote(socket))
+      const key = remote(socket)
+      const handshake = this.#handshakes.get(key)
+      this.#handshakes.delete(key)
       // Not if its certificate was verified, or was not, by rules that are none any more.
       const isJudged = handshake?.tls.trust === this.#tls.trust
       const connection = isJudged ? this.#admit(socket) : undefined

@@ -5,6 +5,7 @@
 
 import { STATUS_CODES } from 'node:http'
 
+import { coarseNow } from './clock.ts'
 import { ChunkedBody } from './http1-chunks.ts'
 import { canBeHead, type Http1Head, parseHead } from './http1-head.ts'
 import { Http1Stream } from './http1-stream.ts'
@@ -200,7 +201,7 @@ export class Http1Session extends Protocol {
     const hasNoBody = !isChunked && this.#left === 0
     const stream = new Http1Stream(this, head, hasNoBody)
     this.#stream = stream
-    if (!hasNoBody) this.#requestUntil = performance.now() + limits.REQUEST_TIMEOUT
+    if (!hasNoBody) this.#requestUntil = coarseNow() + limits.REQUEST_TIMEOUT
     this.#serve(stream)
   }
 

@@ -3,6 +3,9 @@
 import type { AnswerHead } from './answer.ts'
 import type { Field } from './field.ts'
 
+/** Most fields that are asked for are not there. */
+const NONE: readonly string[] = []
+
 /** What came before the body. Both protocols have refused it already if it was not well-formed. */
 export class RequestHead {
   readonly method: string
@@ -26,10 +29,10 @@ export class RequestHead {
   }
 
   /** Every value of a field, in the order in which they came. @param name in lower case */
-  values(name: string): string[] {
-    const values: string[] = []
-    for (const field of this.fields) if (field.name === name) values.push(field.value)
-    return values
+  values(name: string): readonly string[] {
+    let values: string[] | undefined
+    for (const field of this.fields) if (field.name === name) (values ??= []).push(field.value)
+    return values ?? NONE
   }
 }
 
