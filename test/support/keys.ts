@@ -50,7 +50,13 @@ export async function makeChanged(
   })
   let stored: StoredKey = before
   for (const change of changes) {
-    const next = await entries.append(name, stored, change(stored.snapshot, parts), '', SIGNAL)
+    const next = await entries.append(
+      name,
+      stored,
+      change(stored.snapshot, parts),
+      { at: now(), by: '' },
+      SIGNAL,
+    )
     if (next === undefined) throw new Error('somebody else changes the key')
     stored = next
   }
