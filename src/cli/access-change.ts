@@ -7,7 +7,7 @@ import type { KesClient } from '../client/index.ts'
 import { type Identity, parseIdentity } from '../crypto/identity.ts'
 import { CommandError, UsageError } from './command.ts'
 import { attempt, attemptEach, type ConnectionOptions, withEveryClient } from './connect.ts'
-import { say } from './output.ts'
+import { quoted, say } from './output.ts'
 import { parsePolicy, type PolicyFile } from './policy-file.ts'
 
 interface Change {
@@ -96,8 +96,4 @@ export function checkIdentity(word: string): Identity {
   throw new UsageError(
     `'${word}' is no identity, which has 64 hex digits; kes identity of prints that of an API key or certificate`,
   )
-}
-
-function quoted(name: string): string {
-  return JSON.stringify(name)
 }

@@ -23,8 +23,8 @@ export interface OptionSpec {
   readonly choices?: readonly string[]
   /** What the option means when it stands without its optional value. */
   readonly preset?: string
-  /** May be given several times, and take several values separated by commas; arrives as a list. */
-  readonly isList?: boolean
+  /** May be given several times, and unless it is verbatim take several values separated by commas; arrives as a list. */
+  readonly isList?: boolean | 'verbatim'
   readonly completes?: Completes
 }
 

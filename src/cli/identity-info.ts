@@ -2,7 +2,7 @@
 
 import type { IdentityInfo, SelfInfo } from '../client/index.ts'
 import { attempt, type ConnectionOptions, withClient } from './connect.ts'
-import { printFields, printJson } from './output.ts'
+import { printFields, printJson, quoted } from './output.ts'
 import { ruleSet } from './policy.ts'
 
 export async function info(
@@ -15,7 +15,7 @@ export async function info(
       identity === undefined
         ? attempt('describe this identity', client.describeSelf())
         : attempt(
-            `describe identity ${JSON.stringify(identity)}`,
+            `describe identity ${quoted(identity)}`,
             client.describeIdentity(identity).then((found) => ({ ...found, identity })),
           ),
   )

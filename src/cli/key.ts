@@ -1,4 +1,4 @@
-/** `kes key …`: what the server does with keys; listings are in list.ts. */
+/** `kes key …`: making keys, and what they do; their life is in key-life.ts, listings are in list.ts. */
 
 import { buffer, text } from 'node:stream/consumers'
 
@@ -6,7 +6,7 @@ import { randomBytes } from '../crypto/random.ts'
 import { decodeBase64 } from '../json.ts'
 import { UsageError } from './command.ts'
 import { attempt, attemptEach, type ConnectionOptions, withClient } from './connect.ts'
-import { print, printFields, printJson } from './output.ts'
+import { print, printFields, printJson, quoted } from './output.ts'
 
 const KEY_SIZE = 32
 
@@ -30,25 +30,6 @@ export async function importKey(
   const { cipher } = options
   await withClient(options, (client) =>
     attempt(`import key ${quoted(name)}`, client.importKey(name, { key, cipher })),
-  )
-}
-
-export async function info(name: string, options: ConnectionOptions): Promise<void> {
-  const key = await withClient(options, (client) =>
-    attempt(`describe key ${quoted(name)}`, client.describeKey(name)),
-  )
-  const { algorithm, createdAt, createdBy } = key
-  if (options.json === true)
-    return printJson({ name: key.name, algorithm, created_at: createdAt, created_by: createdBy })
-  printFields(
-    { Name: key.name, Algorithm: algorithm, 'Created at': createdAt, 'Created by': createdBy },
-    options,
-  )
-}
-
-export async function remove(names: readonly string[], options: ConnectionOptions): Promise<void> {
-  await withClient(options, (client) =>
-    attemptEach(names, (name) => attempt(`remove key ${quoted(name)}`, client.deleteKey(name))),
   )
 }
 
@@ -90,24 +71,54 @@ export async function dataKey(
   printBytes({ plaintext, ciphertext }, options)
 }
 
-export async function hmac(
-  name: string,
-  message: string,
-  options: ConnectionOptions,
-): Promise<void> {
+interface HmacOptions extends ConnectionOptions {
+  readonly version?: string
+}
+
+export async function hmac(name: string, message: string, options: HmacOptions): Promise<void> {
+  const version = versionOf(options.version)
   const authenticated = await bytes(message)
   const sum = await withClient(options, (client) =>
-    attempt(`compute an HMAC with key ${quoted(name)}`, client.hmac(name, authenticated)),
+    attempt(
+      `compute an HMAC with key ${quoted(name)}`,
+      client.hmac(name, authenticated, { version }),
+    ),
   )
   printBytes({ hmac: sum }, options)
 }
 
-/** In a pipe always as the API's JSON: scripts read it. */
-function printBytes(fields: Readonly<Record<string, Buffer>>, options: ConnectionOptions): void {
+/** @throws UsageError */
+function versionOf(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined
+  if (/^[1-9]\d{0,8}$/.test(given)) return Number(given)
+  throw new UsageError(`--version '${given}' is no version of a key: 1, 2, 3, …`)
+}
+
+/** Seals anew what a ciphertext holds: nobody sees it. */
+export async function rewrap(
+  name: string,
+  sealed: string,
+  bound: string | undefined,
+  options: ConnectionOptions,
+): Promise<void> {
+  const context = contextOf(bound)
+  const old = await base64('ciphertext', sealed)
+  const { ciphertext, version } = await withClient(options, (client) =>
+    attempt(`rewrap with key ${quoted(name)}`, client.rewrap(name, old, { context })),
+  )
+  printBytes({ ciphertext }, options, { version })
+}
+
+/** In a pipe always as the API's JSON: scripts read it. @param more that is only there */
+function printBytes(
+  fields: Readonly<Record<string, Buffer>>,
+  options: ConnectionOptions,
+  more: object = {},
+): void {
   const texts = Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name, value.toString('base64')]),
   )
-  if (options.json === true || !process.stdout.isTTY) printJson(texts)
+  if (options.json === true || !process.stdout.isTTY) printJson({ ...texts, ...more })
   else if (Object.keys(texts).length === 1) print(Object.values(texts).join())
   else printFields(texts, options)
 }
@@ -131,8 +142,4 @@ function contextOf(given: string | undefined): Buffer | undefined {
   const context = decodeBase64(given)
   if (context === undefined) throw new UsageError('the context is not base64')
   return context
-}
-
-function quoted(name: string): string {
-  return JSON.stringify(name)
 }

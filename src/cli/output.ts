@@ -49,6 +49,11 @@ export function printFields(
   }
 }
 
+/** A name in a message. */
+export function quoted(name: string): string {
+  return JSON.stringify(name)
+}
+
 /** A message for the person at the terminal. */
 export function say(text: string): void {
   process.stderr.write(`${text}\n`)

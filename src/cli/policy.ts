@@ -12,11 +12,11 @@ import { now } from '../time.ts'
 import { checkIdentity } from './access-change.ts'
 import { UsageError } from './command.ts'
 import { attempt, type ConnectionOptions, withClient } from './connect.ts'
-import { painter, print, printFields, printJson, say } from './output.ts'
+import { painter, print, printFields, printJson, quoted, say } from './output.ts'
 
 export async function info(name: string, options: ConnectionOptions): Promise<void> {
   const policy = await withClient(options, (client) =>
-    attempt(`describe policy ${JSON.stringify(name)}`, client.describePolicy(name)),
+    attempt(`describe policy ${quoted(name)}`, client.describePolicy(name)),
   )
   const { createdAt, createdBy } = policy
   if (options.json === true)
@@ -26,7 +26,7 @@ export async function info(name: string, options: ConnectionOptions): Promise<vo
 
 export async function show(name: string, options: ConnectionOptions): Promise<void> {
   const policy = await withClient(options, (client) =>
-    attempt(`read policy ${JSON.stringify(name)}`, client.readPolicy(name)),
+    attempt(`read policy ${quoted(name)}`, client.readPolicy(name)),
   )
   const { allow, deny, createdAt, createdBy } = policy
   if (options.json === true) {
@@ -122,10 +122,7 @@ async function judge(
   const question = questionOf(route, path, param)
   if (name === undefined)
     return { allowed: false, policy: null, rule: null, why: hint(undefined, undefined, path) }
-  const { allow, deny } = await attempt(
-    `read policy ${JSON.stringify(name)}`,
-    client.readPolicy(name),
-  )
+  const { allow, deny } = await attempt(`read policy ${quoted(name)}`, client.readPolicy(name))
   const origin = { createdAt: now(), createdBy: '' }
   const policy = new Policy(name, { allow, deny }, origin)
   const { allowed, rule } = policy.explain(question)

@@ -48,6 +48,8 @@ function build(): Command {
       'print the version',
     )
     .addHelpText('after', environmentHelp())
+    // A command may have a --version of its own.
+    .enablePositionalOptions()
   const groups = new Map<string, Command>()
   for (const spec of COMMANDS) {
     const [first = '', second] = spec.name.split(' ')
@@ -104,10 +106,10 @@ function parser({ flags, help, choices, preset, isList }: OptionSpec): Option {
   const option = new Option(flags, help)
   if (choices !== undefined) option.choices(choices)
   if (preset !== undefined) option.preset(preset)
-  if (isList === true) {
+  if (isList !== undefined && isList !== false) {
     option.argParser((value: string, before: readonly string[] | undefined) => [
       ...(before ?? []),
-      ...value.split(',').map((item) => item.trim()),
+      ...(isList === 'verbatim' ? [value] : value.split(',').map((item) => item.trim())),
     ])
   }
   return option

@@ -21,7 +21,7 @@ export const COMMANDS: readonly CommandSpec[] = [
 /** What the commands of two words have in common, by their first word. */
 export const GROUPS: Readonly<Record<string, string>> = {
   config: 'Look at config files.',
-  key: 'Create, use and delete keys.',
+  key: 'Create, use, change and delete keys.',
   policy: 'Look at policies and at what they decide, and change them.',
   identity: 'Make identities, look at them, take their policies away.',
 }

@@ -107,11 +107,17 @@ export class KeyClient extends BaseClient {
    * Deleted for ever: whatever was encrypted under it is lost. With `days` that is scheduled, and until then the key
    * still decrypts; a server may insist on that.
    *
+   * @returns what the key is now when its deletion is pending; undefined when it is gone
    * @throws KeyNotFoundError, KeyPendingError
    */
-  async deleteKey(name: string, { days, ...options }: DeleteOptions = {}): Promise<void> {
+  async deleteKey(
+    name: string,
+    { days, ...options }: DeleteOptions = {},
+  ): Promise<KeyInfo | undefined> {
     const query = days === undefined ? '' : `?days=${days}`
-    await this.change('DELETE', `/v1/key/delete/${segment(name)}${query}`, undefined, options)
+    const path = `/v1/key/delete/${segment(name)}${query}`
+    const answer = await this.request('DELETE', path, options)
+    return answer.body.length === 0 ? undefined : readKey(fieldsOf(answer), name)
   }
 
   /**

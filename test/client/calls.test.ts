@@ -10,12 +10,16 @@ import {
   DecryptError,
   IdentityNotFoundError,
   KesClient,
+  KeyDisabledError,
   KeyExistsError,
   KeyNotFoundError,
+  KeyNotPendingError,
+  KeyPendingError,
   NotAllowedError,
   PolicyNotFoundError,
   RefusedError,
   ServerError,
+  VersionNotFoundError,
 } from '#src/client/index.js'
 import { bytes } from '../support/bytes.ts'
 import type { Certificate } from '../support/certificates.ts'
@@ -80,6 +84,54 @@ for (const http of ['h2', 'h1'] as const) {
     await user.deleteKey('user-a')
     assert.deepEqual(await user.listKeys('user-*'), { names: [], continueAt: undefined })
     await assert.rejects(user.describeKey('user-a'), KeyNotFoundError)
+  })
+
+  test(`a key is rotated, disabled, edited, and deleted with a way back, over ${http}`, async (t) => {
+    const { admin, server } = await start(t, http, { config: 'key: { deletion_window: 7d }' })
+    await admin.createKey('a')
+    const context = bytes('c')
+    const old = await admin.encrypt('a', bytes('m'), { context })
+    const mac = await admin.hmac('a', bytes('m'))
+    const rotated = await admin.rotateKey('a')
+    assert.deepEqual([rotated.version, rotated.state], [2, 'enabled'])
+    assert.deepEqual(
+      rotated.versions.map(({ version, createdBy }) => [version, createdBy]),
+      [
+        [1, server.admin.identity],
+        [2, server.admin.identity],
+      ],
+    )
+    const { ciphertext, version } = await admin.rewrap('a', old, { context })
+    assert.equal(version, 2)
+    for (const sealed of [old, ciphertext])
+      assert.deepEqual(await admin.decrypt('a', sealed, { context }), bytes('m'))
+    assert.deepEqual(await admin.hmac('a', bytes('m')), mac)
+    assert.notDeepEqual(await admin.hmac('a', bytes('m'), { version: 2 }), mac)
+    await assert.rejects(admin.hmac('a', bytes('m'), { version: 3 }), VersionNotFoundError)
+
+    await admin.disableKey('a')
+    await assert.rejects(admin.generateKey('a'), KeyDisabledError)
+    assert.deepEqual(await admin.decrypt('a', old, { context }), bytes('m'))
+    assert.equal((await admin.disableKey('a', { denyDecrypt: true })).state, 'disabled')
+    await assert.rejects(admin.decrypt('a', old, { context }), KeyDisabledError)
+    assert.equal((await admin.enableKey('a')).state, 'enabled')
+
+    await admin.editKey('a', { description: 'of the shop', tags: { team: 'shop', old: '' } })
+    await admin.editKey('a', { tags: { old: null } })
+    const edited = await admin.describeKey('a')
+    assert.deepEqual([edited.description, edited.tags], ['of the shop', { team: 'shop' }])
+
+    // The server insists on its window.
+    const pending = await admin.deleteKey('a')
+    const left = (pending?.deletionDate?.getTime() ?? 0) - Date.now()
+    assert.ok(left > 6.9 * 86_400_000 && left <= 7 * 86_400_000, String(left))
+    await assert.rejects(admin.rotateKey('a'), KeyPendingError)
+    const restored = await admin.restoreKey('a')
+    assert.deepEqual([restored.state, restored.deletionDate], ['enabled', undefined])
+    await assert.rejects(admin.restoreKey('a'), KeyNotPendingError)
+    const later = await admin.deleteKey('a', { days: 30 })
+    assert.ok((later?.deletionDate?.getTime() ?? 0) - Date.now() > 29.9 * 86_400_000)
+    await assert.rejects(admin.deleteKey('a', { days: 31 }), RefusedError)
   })
 
   test(`what the server says of itself over ${http}`, async (t) => {
