@@ -43,6 +43,7 @@ const FIELDS = {
   description: 11,
   tag: 12,
   version: 13,
+  checksum: 14,
 } as const
 const TAG = { name: 1, value: 2 } as const
 
@@ -180,7 +181,7 @@ function encodeMessage({ snapshot, ...record }: ChangeRecord): Buffer {
   const { predecessor, changedBy } = record
   const { deletionDate, description, tags, later } = snapshot
   const names = [...tags.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-  return Buffer.concat([
+  const message = Buffer.concat([
     varintField(FIELDS.format, FORMAT),
     varintField(FIELDS.number, record.number),
     bytesField(FIELDS.owner, record.owner),
@@ -198,6 +199,8 @@ function encodeMessage({ snapshot, ...record }: ChangeRecord): Buffer {
     }),
     ...later.map((parts) => bytesField(FIELDS.version, encodeVersion(parts))),
   ])
+  // Of the last record no other knows the hash, and one that was cut between two fields would be well-formed.
+  return Buffer.concat([message, bytesField(FIELDS.checksum, hashOf(message))])
 }
 
 const NOTHING = Buffer.alloc(0)

@@ -112,7 +112,7 @@ test('a second run skips what is there', async () => {
 
 test('a key is there behind its changes, and an enclave behind its keys', async () => {
   const [source, target] = [storeWith([ENCLAVE, TENANT]), storeWith()]
-  await makeChanged(new EnclaveStore(source, 'tenant'), 'a', [ROTATE, ROTATE])
+  await makeChanged(new EnclaveStore(source, enclavePrefix('tenant')), 'a', [ROTATE, ROTATE])
   await run(source, target)
   assert.deepEqual(
     [...target.entries.keys()].map((name) => name.replace(enclavePrefix('tenant'), '')),

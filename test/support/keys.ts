@@ -4,9 +4,9 @@ import { isCode } from '#src/errors.js'
 import { encodeKey } from '#src/keys/codec.js'
 import { KeyEntries, type StoredKey } from '#src/keys/entries.js'
 import type { KeyParts } from '#src/keys/key-version.js'
-import { hashOf } from '#src/keys/record.js'
+import { type ChangeRecord, hashOf } from '#src/keys/record.js'
 import { recordName } from '#src/keys/record-name.js'
-import { type Change, rotate, UNCHANGED } from '#src/keys/snapshot.js'
+import { type Change, type LaterVersion, rotate, UNCHANGED } from '#src/keys/snapshot.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
 import { now } from '#src/time.js'
 import { bytes, SIGNAL } from './bytes.ts'
@@ -17,6 +17,31 @@ export const PARTS: KeyParts = {
   hmacKey: Buffer.alloc(32, 2),
   createdAt: { seconds: 1_700_000_000, nanos: 123_456_789 },
   createdBy: 'a'.repeat(64),
+}
+
+/** A later version of a key. */
+export const LATER: LaterVersion = {
+  ...PARTS,
+  secret: Buffer.alloc(32, 3),
+  hmacKey: Buffer.alloc(32, 4),
+}
+
+/** The second change of a key, with something in each field. */
+export const CHANGE: ChangeRecord = {
+  number: 2,
+  owner: Buffer.alloc(32, 5),
+  predecessor: Buffer.alloc(32, 6),
+  changedAt: { seconds: 1_700_000_001, nanos: 5 },
+  changedBy: 'b'.repeat(64),
+  snapshot: {
+    later: [LATER],
+    isDisabled: true,
+    deniesDecrypt: true,
+    deletionDate: { seconds: 1_700_600_000, nanos: 7 },
+    isDestroying: true,
+    description: 'text',
+    tags: new Map([['name', 'value']]),
+  },
 }
 
 /** An entry as the server writes it. */

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { examineKeyStore, type KeyStoreExam } from '#src/cli/doctor/keystore.js'
 import type { Finding } from '#src/cli/doctor/finding.js'
-import { EnclaveStore } from '#src/keys/enclave-store.js'
+import { enclavePrefix, EnclaveStore } from '#src/keys/enclave-store.js'
 import { recordName } from '#src/keys/record-name.js'
 import { rotate } from '#src/keys/snapshot.js'
 import { KEY_STORES } from '#src/keystore/index.js'
@@ -150,7 +150,7 @@ const OWNER = createHash('sha256').update(entry()).digest()
 /** A changed key, one of an enclave, and orphans: of an older key of the name, of no key, of an enclave's. */
 async function withOrphans(): Promise<FakeStore> {
   const store = new FakeStore()
-  const tenant = new EnclaveStore(store, 'tenant')
+  const tenant = new EnclaveStore(store, enclavePrefix('tenant'))
   for (const each of [store, tenant]) {
     await makeChanged(each, 'a', [rotate('', now()), rotate('', now())])
     await each.create(recordName(1, OWNER, 'gone'), bytes('record'), SIGNAL)
