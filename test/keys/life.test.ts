@@ -2,13 +2,17 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 
+import fc from 'fast-check'
+
+import { versionOf } from '#src/crypto/header.js'
 import type { KesError } from '#src/errors.js'
 import { decodeKey } from '#src/keys/codec.js'
 import { KeyService, type KeyServiceOptions } from '#src/keys/service.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { bytes, PATIENT } from '../support/bytes.ts'
-import { FakeStore } from '../support/store.ts'
+import { FakeStore, gate } from '../support/store.ts'
 
 const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0, changes: 0 }
 const BY = 'b'.repeat(64)
@@ -223,4 +227,147 @@ test('without the right to records keys are plain, and changes are 501', async (
     })
   await keys.delete('a', PATIENT)
   assert.equal(store.entries.size, 0)
+})
+
+test('1,000 sequences of rotations, rewraps and decryptions lose nothing', async () => {
+  const step = fc.oneof(
+    fc.constant('rotate' as const),
+    fc.constant('rewrap' as const),
+    fc.constant('seal' as const),
+    fc.constant('open' as const),
+  )
+  const steps = fc.array(fc.tuple(step, fc.nat(1_000_000)), { maxLength: 12 })
+  const cipher = fc.constantFrom('AES256' as const, 'ChaCha20' as const)
+  await fc.assert(
+    fc.asyncProperty(steps, cipher, async (sequence, cipher) => {
+      const store = new FakeStore()
+      const keys = new KeyService(store, EXPIRY)
+      await keys.import('a', { cipher, secret: Buffer.alloc(32, 1) }, BY, PATIENT)
+      const sealed: { ciphertext: Buffer; plaintext: Buffer; context: Buffer; version: number }[] =
+        []
+      let rotations = 0
+      for (const [what, number] of sequence) {
+        const key = await keys.get('a', PATIENT)
+        const one = sealed[number % Math.max(sealed.length, 1)]
+        if (what === 'rotate') {
+          await keys.rotate('a', BY, PATIENT)
+          rotations++
+        } else if (what === 'seal' || one === undefined) {
+          const [plaintext, context] = [bytes(`text ${number}`), bytes(`context ${number % 3}`)]
+          const ciphertext = key.encrypt(plaintext, context)
+          sealed.push({ ciphertext, plaintext, context, version: key.version })
+        } else if (what === 'rewrap') {
+          one.ciphertext = key.rewrap(one.ciphertext, one.context)
+          one.version = key.version
+        } else assert.deepEqual(key.decrypt(one.ciphertext, one.context), one.plaintext)
+      }
+      const last = new KeyService(store, EXPIRY)
+      const key = await last.get('a', PATIENT)
+      const goReader = decodeKey(store.entries.get('a') ?? assert.fail())
+      assert.equal(key.version, 1 + rotations)
+      for (const { ciphertext, plaintext, context, version } of sealed) {
+        assert.equal(versionOf(ciphertext), version)
+        assert.deepEqual(key.decrypt(ciphertext, context), plaintext)
+        // Who knows Go's format only opens version 1, and nothing else.
+        if (version === 1) assert.deepEqual(goReader.decrypt(ciphertext, context), plaintext)
+        else assert.throws(() => goReader.decrypt(ciphertext, context), { code: 'DECRYPT' })
+      }
+      await keys.close()
+      await last.close()
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+test('of 16 changes by two servers at once none is lost, and those that were not made are 409', async (t) => {
+  for (let round = 0; round < 10; round++) {
+    const { store, keys } = await scene(t)
+    const other = another(t, store)
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 16 }, (_, index) => {
+        const tags = new Map([[`tag-${index}`, 'x']])
+        return (index % 2 === 0 ? keys : other).edit('a', BY, { tags }, PATIENT)
+      }),
+    )
+    const { tags } = await another(t, store).get('a', PATIENT)
+    for (const [index, outcome] of outcomes.entries()) {
+      assert.equal(tags.has(`tag-${index}`), outcome.status === 'fulfilled', `${index}`)
+      if (outcome.status === 'fulfilled') continue
+      const { code, status, message } = outcome.reason as KesError
+      assert.deepEqual([code, status, message], ['CONFLICT', 409, 'key was changed concurrently'])
+    }
+    assert.ok(tags.size >= 3)
+    assert.equal(records(store).length, tags.size)
+  }
+})
+
+test('a change whose answer was lost, and that the store tried again, is one change', async (t) => {
+  const { store, keys } = await scene(t)
+  const create = store.create.bind(store)
+  store.create = async (name, value) => {
+    await create(name, value)
+    return create(name, value)
+  }
+  const key = await keys.rotate('a', BY, PATIENT)
+  assert.equal(key.version, 2)
+  assert.equal(records(store).length, 1)
+})
+
+test('a record that is made while the chain is read is no gap', async (t) => {
+  const { store, keys } = await scene(t)
+  for (let i = 0; i < 3; i++) await keys.rotate('a', BY, PATIENT)
+  const name = records(store).find((record) => record.startsWith('-2-')) ?? assert.fail()
+  const value = store.entries.get(name) ?? assert.fail()
+  store.entries.delete(name)
+  const get = store.get.bind(store)
+  let isMissed = false
+  store.get = (asked) => {
+    if (asked === name && !isMissed) {
+      isMissed = true
+      const answer = get(asked)
+      store.entries.set(name, value)
+      return answer
+    }
+    return get(asked)
+  }
+  assert.equal((await another(t, store).get('a', PATIENT)).version, 4)
+  store.entries.delete(name)
+  await assert.rejects(async () => another(t, store).get('a', PATIENT), { code: 'KEYSTORE_READ' })
+})
+
+test('a key that is deleted while it is read is gone, never in an older state', async (t) => {
+  const { store, keys } = await scene(t)
+  await keys.rotate('a', BY, PATIENT)
+  await keys.disable('a', BY, { denyDecrypt: true }, PATIENT)
+  const reader = another(t, store)
+  const get = store.get.bind(store)
+  let reads = 0
+  store.get = async (name) => {
+    const value = await get(name)
+    // After its entry and its first record the key is deleted, and half of its records.
+    if (++reads === 2) {
+      store.entries.delete('a')
+      for (const record of records(store))
+        if (record.startsWith('-2-')) store.entries.delete(record)
+    }
+    return value
+  }
+  await assert.rejects(async () => reader.get('a', PATIENT), { code: 'KEY_NOT_FOUND' })
+})
+
+test('a plain key is fetched with two calls, and once it is known with two at the same time', async (t) => {
+  const store = new FakeStore()
+  const keys = new KeyService(store, { ...EXPIRY, any: 1 })
+  t.after(() => keys.close())
+  await keys.create('a', BY, PATIENT)
+  await keys.get('a', PATIENT)
+  assert.deepEqual([store.calls.get, store.calls.record], [1, 1])
+  await setTimeout(5)
+  const { passed, open } = gate()
+  store.gate = passed
+  const again = Promise.resolve(keys.get('a', PATIENT))
+  await setTimeout(0)
+  assert.deepEqual([store.calls.get, store.calls.record], [2, 2])
+  open()
+  await again
 })
