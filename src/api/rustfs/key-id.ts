@@ -29,9 +29,9 @@ function missing(): never {
 
 /** What a call is about; with every backend the names of KES. @throws KesError BAD_NAME, BAD_REQUEST */
 export function checkedKeyId({ keyId: id, query }: Pick<KmsCall, 'keyId' | 'query'>): string {
-  const asked = query('keyId')
+  const asked = query('keyId') ?? ''
   // Two programs could read it in two ways.
-  if (asked !== undefined && asked !== id) throw badRequest('the body and the query name two keys')
+  if (asked !== '' && asked !== id) throw badRequest('the body and the query name two keys')
   if (isName(id)) return id
   throw new KesError('BAD_NAME', {
     message: 'invalid key id: 1 to 80 of 0-9 A-Z a-z _ - are expected, no - first or last',

@@ -1,5 +1,7 @@
 /** Listing keys, with what is said of each (rustfs-kms-admin.md, 7.3). */
 
+import { setMaxListeners } from 'node:events'
+
 import { isCode, KesError } from '../../errors.ts'
 import { DamagedKeyError } from '../../keys/codec.ts'
 import type { Key } from '../../keys/key.ts'
@@ -99,6 +101,8 @@ async function read(call: KmsCall, names: readonly string[]) {
   const { keys } = call.running
   const found = new Map<string, Key>()
   const unreadable: string[] = []
+  // Each of them listens to the signal, more than once.
+  setMaxListeners(4 * AT_ONCE, call.signal)
   for (let at = 0; at < names.length; at += AT_ONCE) {
     const some = names.slice(at, at + AT_ONCE)
     const read = await Promise.allSettled(some.map(async (id) => keys.peek(id, call)))

@@ -38,7 +38,7 @@ async function exists(server: RustfsServer, name: string): Promise<boolean> {
   return (await server.call('GET', `/keys/${name}`)).status === 200
 }
 
-test('case 1: without a signature every route is 401, and says how to sign', async (t) => {
+test('1: without a signature every route is 401, and says how to sign', async (t) => {
   const server = await startRustfs(t)
   for (const [method, path] of [...ROUTES, ['GET', '/../../../../elsewhere'] as const]) {
     const answer = await sendTo(server, { method, target: PREFIX + path, headers: {} })
@@ -52,7 +52,7 @@ test('case 1: without a signature every route is 401, and says how to sign', asy
   }
 })
 
-test('cases 2 and 3: an unknown access key and a wrong secret are 401 in the same words, without what was signed', async (t) => {
+test('2, 3: an unknown access key and a wrong secret are 401 in the same words, without what was signed', async (t) => {
   const server = await startRustfs(t)
   const unknown = await server.call('GET', '/keys', undefined, {
     as: { accessKey: 'nobody', secret: OPS.secret },
@@ -65,14 +65,14 @@ test('cases 2 and 3: an unknown access key and a wrong secret are 401 in the sam
   assert.doesNotMatch(unknown.body + wrong.body, /[0-9a-f]{64}|aws4_request|AWS4-HMAC-SHA256/)
 })
 
-test('case 4: 20 minutes of age are 401, 14 are fine, and so they are ahead', async (t) => {
+test('4: 20 minutes of age are 401, 14 are fine, and so they are ahead', async (t) => {
   const server = await startRustfs(t)
   const at = async (minutes: number): Promise<number> =>
     (await server.call('GET', '/keys', undefined, { at: Date.now() + minutes * 60_000 })).status
   assert.deepEqual([await at(-20), await at(-14), await at(14), await at(20)], [401, 200, 200, 401])
 })
 
-test('case 5: s3, sts and execute-api and any region may be signed for, ec2 not', async (t) => {
+test('5: s3, sts and execute-api and any region may be signed for, ec2 not', async (t) => {
   const server = await startRustfs(t)
   const status = async (options: SignOptions): Promise<number> =>
     (await server.call('GET', '/keys', undefined, options)).status
@@ -81,7 +81,7 @@ test('case 5: s3, sts and execute-api and any region may be signed for, ec2 not'
   assert.equal(await status({ region: 'eu-west-9' }), 200)
 })
 
-test('case 6: with service s3 the digest of the body must be named, with the others not', async (t) => {
+test('6: with service s3 the digest of the body must be named, with the others not', async (t) => {
   const server = await startRustfs(t)
   const without = await server.call('POST', '/keys', create('k'), { payload: null })
   assert.deepEqual([without.status, without.json['code']], [400, 'InvalidRequest'])
@@ -89,7 +89,7 @@ test('case 6: with service s3 the digest of the body must be named, with the oth
   assert.equal((await server.call('POST', '/keys', create('k'), other)).status, 200)
 })
 
-test('case 7: a body that is not the signed one changes nothing, on any route', async (t) => {
+test('7: a body that is not the signed one changes nothing, on any route', async (t) => {
   const server = await startRustfs(t)
   const target = `${PREFIX}/keys`
   for (const service of ['s3', 'execute-api']) {
@@ -108,7 +108,7 @@ test('case 7: a body that is not the signed one changes nothing, on any route', 
   assert.equal((await sendTo(server, { ...read, body: 'x' })).status, 400)
 })
 
-test('case 8: an unsigned body is taken over TLS, and logged; over plain HTTP it is refused', async (t) => {
+test('8: an unsigned body is taken over TLS, and logged; over plain HTTP it is refused', async (t) => {
   const [plain, secured] = [await startRustfs(t), await startRustfs(t, PRIVATE)]
   const options = { payload: 'UNSIGNED-PAYLOAD' }
   assert.equal((await plain.call('POST', '/keys', create('k'), options)).status, 400)
@@ -117,7 +117,7 @@ test('case 8: an unsigned body is taken over TLS, and logged; over plain HTTP it
   assert.match(secured.stderr(), /body is not signed.*rustfs:ops/)
 })
 
-test('case 9: a query with spaces, pluses, other scripts and a name twice is signed and verified', async (t) => {
+test('9: a query with spaces, pluses, other scripts and a name twice is signed and verified', async (t) => {
   const server = await startRustfs(t)
   for (const query of [
     'status=Active&marker=',
@@ -132,13 +132,13 @@ test('case 9: a query with spaces, pluses, other scripts and a name twice is sig
   }
 })
 
-test('case 10: a scope of another day than the date is refused', async (t) => {
+test('10: a scope of another day than the date is refused', async (t) => {
   const server = await startRustfs(t)
   const yesterday = amzDate(Date.now() - 86_400_000).slice(0, 8)
   assert.equal((await server.call('GET', '/keys', undefined, { date: yesterday })).status, 401)
 })
 
-test('case 11: over plain HTTP a signature is of no use again after 3 s; equal requests within a second are', async (t) => {
+test('11: over plain HTTP a signature is of no use again after 3 s; equal requests within a second are', async (t) => {
   const server = await startRustfs(t)
   const request = { method: 'GET', target: `${PREFIX}/keys` }
   const fresh = sign(request, OPS, { door: server.door })
@@ -152,7 +152,7 @@ test('case 11: over plain HTTP a signature is of no use again after 3 s; equal r
   assert.equal((await sendTo(server, fresh)).status, 401)
 })
 
-test('case 11: over TLS a signature may come again', async (t) => {
+test('11: over TLS a signature may come again', async (t) => {
   const server = await startRustfs(t, PRIVATE)
   const old = sign({ method: 'GET', target: `${PREFIX}/keys` }, OPS, {
     door: server.door,

@@ -50,7 +50,7 @@ function refusal({ status, json }: Called) {
   return { status, ...rest }
 }
 
-test('case 12: whose policy allows nothing is 403 on every route, with one body for existing and missing keys', async (t) => {
+test('12: whose policy allows nothing is 403 on every route, with one body for existing and missing keys', async (t) => {
   const server = await startRustfs(t)
   await server.call('POST', '/keys', { Tags: { name: 'there' } })
   for (const [method, path, body] of NAMING) {
@@ -70,7 +70,7 @@ test('case 12: whose policy allows nothing is 403 on every route, with one body 
   }
 })
 
-test('case 12: whoever has no right on an operation does not learn what is wrong with his request', async (t) => {
+test('12: whoever has no right on an operation does not learn what is wrong with his request', async (t) => {
   const server = await startRustfs(t, { app: 'allow: [ "/v1/key/describe/*" ]' })
   for (const body of ['{', '{"key_id":1}', '{"key_id":"a","key_id":"b"}', '', '{"unknown":1}']) {
     const { status } = await server.call('POST', '/generate-data-key', body, asApp)
@@ -83,7 +83,7 @@ test('case 12: whoever has no right on an operation does not learn what is wrong
   }
 })
 
-test('case 13: a right on one key is none on another', async (t) => {
+test('13: a right on one key is none on another', async (t) => {
   const server = await startRustfs(t, { app: 'allow: [ /v1/key/describe/a ]' })
   for (const name of ['a', 'b']) await server.call('POST', '/keys', { Tags: { name } })
   assert.equal((await server.call('GET', '/keys/a', undefined, asApp)).status, 200)
@@ -93,7 +93,7 @@ test('case 13: a right on one key is none on another', async (t) => {
   assert.equal((await server.call('GET', '/describe-key?keyId=b', undefined, asApp)).status, 403)
 })
 
-test('case 14: a denial wins, also for a key that does not exist', async (t) => {
+test('14: a denial wins, also for a key that does not exist', async (t) => {
   const server = await startRustfs(t, {
     app: 'allow: [ "/v1/key/*" ], deny: [ /v1/key/generate/b ]',
   })
@@ -104,7 +104,7 @@ test('case 14: a denial wins, also for a key that does not exist', async (t) => 
   assert.deepEqual([await generate('a'), await generate('b'), await generate('c')], [200, 403, 404])
 })
 
-test('case 15: a body that names two keys in one field is 400, and nothing is done', async (t) => {
+test('15: a body that names two keys in one field is 400, and nothing is done', async (t) => {
   const server = await startRustfs(t)
   for (const name of ['a', 'b']) await server.call('POST', '/keys', { Tags: { name } })
   const { status } = await server.call('POST', '/keys/disable', '{"key_id":"a","key_id":"b"}')
@@ -115,7 +115,7 @@ test('case 15: a body that names two keys in one field is 400, and nothing is do
   }
 })
 
-test('case 16: the key of the body is the one that counts, not that of the query', async (t) => {
+test('16: the key of the body is the one that counts, not that of the query', async (t) => {
   const server = await startRustfs(t, { app: 'allow: [ /v1/key/delete/a ]' })
   for (const name of ['a', 'b']) await server.call('POST', '/keys', { Tags: { name } })
   const path = '/keys/delete?keyId=a'
@@ -124,7 +124,7 @@ test('case 16: the key of the body is the one that counts, not that of the query
   assert.equal((await server.call('DELETE', path, { key_id: 'a' }, asApp)).status, 200)
 })
 
-test('case 17: /minio/admin/v3 is another spelling of /rustfs/admin/v3, and nothing else is', async (t) => {
+test('17: /minio/admin/v3 is another spelling of /rustfs/admin/v3, and nothing else is', async (t) => {
   const server = await startRustfs(t)
   const status = async (path: string): Promise<number> => (await server.call('GET', path)).status
   assert.equal(await status('/minio/admin/v3/kms/keys'), 200)
