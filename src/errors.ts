@@ -49,6 +49,7 @@ const CODES = {
   KEYSTORE_LIST: [502, 'failed to list keys'],
   KEYSTORE_UNAVAILABLE: [502, 'key store is unavailable'],
   NOT_RUNNING: [503, 'kms service is not running'],
+  OVERLOADED: [503, 'server is overloaded: try again later'],
   KEYSTORE_UNREACHABLE: [504, 'key store is not reachable'],
   TIMEOUT: [504, 'request was not finished in time'],
 } as const satisfies Record<string, readonly [status: number, message: string]>

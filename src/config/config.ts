@@ -65,6 +65,14 @@ export interface KeyConfig {
   readonly rotateEvery: number
 }
 
+/** When requests are refused; 0 = never for this reason. */
+export interface OverloadConfig {
+  /** Requests that are being worked on. */
+  readonly inFlight: number
+  /** Milliseconds that requests have waited for others. */
+  readonly delay: number
+}
+
 /** All times in milliseconds. */
 export interface Config {
   readonly address: Address
@@ -85,6 +93,7 @@ export interface Config {
   /** Days that a deletion waits for; 0: it is done at once. */
   readonly deletionWindow: number
   readonly http: 'node' | 'lean'
+  readonly overload: OverloadConfig
   /** Undefined when it is off. */
   readonly rustfs: RustfsConfig | undefined
   readonly keystore: { readonly kind: KeyStoreKind; readonly settings: unknown }

@@ -64,6 +64,7 @@ export class MeaningReader {
       keys: this.#keys(file.keys),
       deletionWindow: file.key.deletion_window,
       http: file.http,
+      overload: { inFlight: file.overload.in_flight, delay: file.overload.delay },
       rustfs: this.#rustfs(file),
     }
     this.#checkFiles(config.tls)

@@ -5,7 +5,7 @@
 
 import * as v from 'valibot'
 
-import { address, DAY, duration, durationOrDays, onOff, optional, text } from '../fields.ts'
+import { address, DAY, duration, durationOrDays, onOff, optional, text, whole } from '../fields.ts'
 import { MAX_DAYS, MIN_DAYS } from '../keys/snapshot.ts'
 import { KEY_STORES } from '../keystore/index.ts'
 import { LEVELS } from '../telemetry/log.ts'
@@ -186,6 +186,19 @@ const key = v.object({
   ),
 })
 
+const overload = v.object({
+  in_flight: v.pipe(
+    optional(whole(0, 1_000_000), '10000'),
+    v.description('Requests that may be worked on at a time, per process; 0 = any number.'),
+  ),
+  delay: v.pipe(
+    optional(duration, '250ms'),
+    v.description(
+      'How long a request may have waited for others, once they all have for a second; 0s = any time.',
+    ),
+  ),
+})
+
 export const schema = v.object({
   version: v.pipe(
     optional(only('v1', 'must be v1, or be left out'), 'v1'),
@@ -250,6 +263,12 @@ export const schema = v.object({
     optional(v.picklist(['node', 'lean'], 'write node or lean'), 'lean'),
     v.description(
       'Ours: the implementation of HTTP. lean: our own framing, for less CPU per request. node: Node’s classes.',
+    ),
+  ),
+  overload: v.pipe(
+    optional(overload, {}),
+    v.description(
+      'Ours: when calls for keys are refused with 503 and Retry-After, so that the others are answered in time.',
     ),
   ),
   rustfs: v.pipe(

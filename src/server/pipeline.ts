@@ -16,6 +16,7 @@ import type { Level } from '../telemetry/log.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import { Throttle } from '../telemetry/throttle.ts'
 import { ZERO_TIME } from '../time.ts'
+import { Admission } from './admission.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import { whenPast } from './expiry.ts'
@@ -39,6 +40,8 @@ export class Pipeline {
   readonly #following = new Map<Exchange, Follower>()
   /** Who sends a header that is a TLS proxy's to send. */
   readonly #pretenders = new Throttle()
+  readonly #admission = new Admission()
+  readonly #overloads = new Throttle()
 
   constructor(inFlight: InFlight, state: () => State) {
     this.inFlight = inFlight
@@ -147,9 +150,29 @@ export class Pipeline {
   }
 
   #receive(exchange: Exchange): void {
+    if (!this.#isAdmitted(exchange)) return this.#shed(exchange)
     const limit = exchange.served?.route.maxBody
     if (limit === undefined) this.#handle(exchange)
     else exchange.receive(limit)
+  }
+
+  #isAdmitted({ services, startedAt, served }: Exchange): boolean {
+    const { config, metrics } = services
+    if (this.#admission.admits(config.overload, metrics.active, startedAt)) return true
+    // Whoever looks after the server needs its answers now more than ever.
+    return served?.route.operation.startsWith('key:') !== true
+  }
+
+  /** Refuses a request that would wait too long, as cheaply as can be. */
+  #shed(exchange: Exchange): void {
+    const { metrics, log } = exchange.services
+    metrics.shed++
+    if (this.#overloads.allows('', exchange.startedAt)) {
+      log.write('WARN', 'overload: requests are refused with 503 (kes_requests_shed)', {
+        running: metrics.active,
+      })
+    }
+    this.#answer(exchange, OVERLOADED)
   }
 
   /** Tells the operator of a proxy that the config does not name, or of an attempt to be somebody else. */
@@ -373,3 +396,6 @@ function failure(error: KesError): Reply {
   const reply: Reply = { status: error.status, type: JSON_TYPE, body: `${fields}\n}` }
   return error.headers === undefined ? reply : { ...reply, headers: error.headers }
 }
+
+/** One for all: a head that is always the same object is prepared once. */
+const OVERLOADED = failure(new KesError('OVERLOADED', { headers: { 'retry-after': '1' } }))

@@ -28,6 +28,8 @@ export interface Gauges {
 export class Metrics {
   /** Requests that are being worked on. */
   active = 0
+  /** Requests that were refused because there were too many. */
+  shed = 0
   readonly startedAt = Date.now()
   /** Counted by the cache. */
   readonly cache = { hits: 0, misses: 0 }
@@ -201,6 +203,12 @@ export class Metrics {
               value,
             })),
           ),
+      ),
+      new Family(
+        'counter',
+        'kes_requests_shed',
+        'Number of requests that were refused because the server was overloaded.',
+        () => this.shed,
       ),
       new Family(
         'gauge',

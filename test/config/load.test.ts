@@ -135,6 +135,7 @@ test('a config with all sections of the Go server loads without findings', () =>
     ],
     deletionWindow: 0,
     http: 'lean',
+    overload: { inFlight: 10_000, delay: 250 },
     rustfs: undefined,
     keystore: { kind: fs, settings: { path: './keys' } },
   })

@@ -170,12 +170,14 @@ test('the full form has our own families beside those of the Go server', async (
   metrics.count('key:create', 200, 1)
   metrics.count('', 404, 1)
   Object.assign(metrics.cache, { hits: 14, misses: 15 })
+  metrics.shed = 16
   const families = await scrape(metrics, true)
   for (const name of GO_FAMILIES) assert.ok(families.has(name), name)
   assert.deepEqual(series(families, 'kes_api_requests'), {
     '{operation="key:create",code="200"}': 1,
     '{operation="none",code="404"}': 1,
   })
+  assert.deepEqual(series(families, 'kes_requests_shed'), { '': 16 })
   assert.deepEqual(series(families, 'kes_cache_keys'), { '': 13 })
   assert.deepEqual(series(families, 'kes_cache_hits'), { '': 14 })
   assert.deepEqual(series(families, 'kes_cache_misses'), { '': 15 })

@@ -1,0 +1,157 @@
+/** More requests than the server can do: what is answered is right, the others are told to come again. */
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test, type TestContext } from 'node:test'
+
+import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
+import { type Answer, ask, startServer } from '../support/server.ts'
+import { answerOf, openSession } from '../support/session.ts'
+import { FakeStore, gate } from '../support/store.ts'
+
+function assertRefused({ status, headers, body }: Answer): void {
+  assert.equal(status, 503)
+  assert.equal(headers['retry-after'], '1')
+  assert.match(body, /"message":"server is overloaded: try again later"/)
+}
+
+for (const http of ['h1', 'h2'] as const) {
+  test(`beyond overload.in_flight calls for keys are refused over ${http}, and nothing else is`, async (t) => {
+    const store = new FakeStore()
+    const server = await startServer(t, {
+      store,
+      config: 'overload: { in_flight: 4 }\nlog: { audit: on }',
+    })
+    const call = (method: string, path: string, body?: string): Promise<Answer> =>
+      ask(server.port, server.admin, method, path, { http, ...(body !== undefined && { body }) })
+    const keys = ['a', 'b', 'c', 'd']
+    for (const key of keys) assert.equal((await call('PUT', `/v1/key/create/${key}`)).status, 200)
+    const { passed, open } = gate()
+    store.gate = passed
+    const waiting = keys.map((key) => call('PUT', `/v1/key/generate/${key}`, '{}'))
+    await eventually('four wait', () => store.calls.get === keys.length)
+    const refused = Array.from({ length: 6 }, () =>
+      call('PUT', '/v1/key/generate/a', JSON.stringify({ context: 'A'.repeat(100_000) })),
+    )
+    for (const answer of await Promise.all(refused)) assertRefused(answer)
+    for (const path of ['/version', '/v1/status', '/v1/metrics', '/v1/policy/list/'])
+      assert.equal((await call('GET', path)).status, 200, path)
+    open()
+    for (const { status } of await Promise.all(waiting)) assert.equal(status, 200)
+    assert.equal((await call('PUT', '/v1/key/generate/a', '{}')).status, 200)
+    const { body } = await ask(server.port, server.admin, 'GET', '/v1/metrics', {
+      headers: { accept: 'application/openmetrics-text' },
+    })
+    assert.match(body, /^kes_requests_shed 6$/m)
+    assert.match(server.stderr(), /level=WARN msg="overload: .*\(kes_requests_shed\)" running=5/)
+    assert.equal(server.stderr().match(/overload/g)?.length, 1)
+    await eventually('the events', () => server.stdout().match(/"code":503/g)?.length === 6)
+  })
+}
+
+test('who may not call is not told of an overload', async (t) => {
+  const store = new FakeStore()
+  const { port, admin, nobody } = await startServer(t, {
+    store,
+    config: 'overload: { in_flight: 1 }',
+  })
+  const { passed, open } = gate()
+  store.gate = passed
+  const waiting = ask(port, admin, 'GET', '/v1/key/describe/a')
+  await eventually('one waits', () => store.calls.get === 1)
+  assert.equal((await ask(port, nobody, 'GET', '/v1/key/describe/a')).status, 403)
+  assertRefused(await ask(port, admin, 'GET', '/v1/key/describe/a'))
+  open()
+  assert.equal((await waiting).status, 404)
+})
+
+const STREAMS = 200
+const CONNECTIONS = 3
+
+test('under more load than it can bear, a server answers right or not at all, at once, and stays small', async (t) => {
+  const files = await serverFiles(t, {
+    config: 'keys: [ { name: a } ]\noverload: { delay: 1ms }',
+  })
+  const server = await startServerProcess(t, ['--config', files.config])
+  const first = await ask(server.port, files.admin, 'PUT', '/v1/key/generate/a', { body: '{}' })
+  const { plaintext, ciphertext } = JSON.parse(first.body) as Record<string, string>
+  const counts = { right: 0, refused: 0 }
+  const load = await keepAsking(
+    t,
+    server.port,
+    files.admin,
+    JSON.stringify({ ciphertext }),
+    (answer) => {
+      if (answer.status === 200) {
+        assert.equal(answer.body, `{"plaintext":"${plaintext}"}\n`)
+        counts.right++
+      } else {
+        assertRefused(answer)
+        counts.refused++
+      }
+    },
+  )
+  await eventually('some are refused', () => load.failure() !== undefined || counts.refused > 200)
+  for (const path of ['/version', '/v1/ready'])
+    assert.equal((await ask(server.port, files.admin, 'GET', path)).status, 200)
+  const refused = counts.refused
+  const right = counts.right
+  await eventually(
+    'others are served',
+    () => load.failure() !== undefined || counts.right > right + 200,
+  )
+  assert.ok(counts.refused >= refused)
+  assert.ok(residentMiB(server.pid) < 300, `${residentMiB(server.pid)} MiB`)
+  await load.stop()
+  assert.equal(load.failure(), undefined)
+  const { status } = await ask(server.port, files.admin, 'PUT', '/v1/key/generate/a', {
+    body: '{}',
+  })
+  assert.equal(status, 200)
+})
+
+interface Load {
+  /** What was wrong with an answer. */
+  failure(): Error | undefined
+  stop(): Promise<void>
+}
+
+/** Keeps as many requests in flight as the server's streams allow. */
+async function keepAsking(
+  t: TestContext,
+  port: number,
+  who: { readonly key: string; readonly cert: string },
+  body: string,
+  check: (answer: Answer) => void,
+): Promise<Load> {
+  let isOver = false
+  let failure: Error | undefined
+  const work = async ({ http2 }: Awaited<ReturnType<typeof openSession>>): Promise<void> => {
+    while (!isOver && failure === undefined) {
+      try {
+        const stream = http2.request({ ':method': 'PUT', ':path': '/v1/key/decrypt/a' })
+        stream.end(body)
+        check(await answerOf(stream))
+      } catch (error) {
+        failure ??= error as Error
+      }
+    }
+  }
+  const sessions = await Promise.all(
+    Array.from({ length: CONNECTIONS }, () => openSession(t, port, who)),
+  )
+  const done = Promise.all(
+    sessions.flatMap((session) => Array.from({ length: STREAMS }, () => work(session))),
+  )
+  return {
+    failure: () => failure,
+    stop: async () => {
+      isOver = true
+      await done
+    },
+  }
+}
+
+function residentMiB(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+}
