@@ -51,6 +51,8 @@ interface Entry {
 const AHEAD = 1 / 5
 const MIN_SWEEP = 1000
 const MAX_SWEEP = 30_000
+/** Milliseconds that expired keys are kept where there is an offline time: the keystore may go just before they are fetched again. */
+const SPARE = 3000
 /** Milliseconds after which a fetch is slow enough to ask whether the keystore is there at all. */
 const SLOW = 500
 
@@ -285,10 +287,14 @@ export class KeyCache {
 
   /** Drops what expired; but where an offline time is configured, only once the keystore is known to be up. */
   async #sweep(): Promise<void> {
-    const expired = (now: number): string[] =>
-      [...this.#entries].filter(([, entry]) => !this.#isFresh(entry, now)).map(([name]) => name)
-    if (this.#expiry.offline > 0 && expired(performance.now()).length > 0)
-      await this.#health.probe()
+    const hasOffline = this.#expiry.offline > 0
+    const expired = (now: number): string[] => {
+      const since = hasOffline ? now - SPARE : now
+      return [...this.#entries]
+        .filter(([, entry]) => !this.#isFresh(entry, since))
+        .map(([name]) => name)
+    }
+    if (hasOffline && expired(performance.now()).length > 0) await this.#health.probe()
     const now = performance.now()
     if (this.#isOffline(now)) return
     for (const name of expired(now)) this.#entries.delete(name)
