@@ -371,3 +371,79 @@ test('a plain key is fetched with two calls, and once it is known with two at th
   open()
   await again
 })
+
+/** Two servers on one store of which the second looks for changes this often, and has the key in memory. */
+async function fleet(
+  t: TestContext,
+  changes: number,
+): Promise<Scene & { readonly other: KeyService }> {
+  const { store, keys } = await scene(t)
+  const other = new KeyService(store, { ...EXPIRY, changes })
+  t.after(() => other.close())
+  await other.get('a', PATIENT)
+  return { store, keys, other }
+}
+
+test('a change by another server is seen within the time that is configured, however often the key is used', async (t) => {
+  const { keys, other } = await fleet(t, 100)
+  await keys.disable('a', BY, {}, PATIENT)
+  const start = performance.now()
+  for (;;) {
+    const asked = performance.now()
+    const key = await other.get('a', PATIENT)
+    if (key.state === 'disabled') break
+    assert.ok(asked - start <= 100, 'too late')
+    await setTimeout(2)
+  }
+})
+
+test('a change by another server is seen by whoever comes after that time', async (t) => {
+  const { keys, other } = await fleet(t, 20)
+  await keys.rotate('a', BY, PATIENT)
+  await setTimeout(30)
+  assert.equal((await other.get('a', PATIENT)).version, 2)
+})
+
+test('a key in use costs one read per check, and nobody waits for it', async (t) => {
+  const { store, other } = await fleet(t, 3000)
+  const before = { ...store.calls }
+  const start = performance.now()
+  while (performance.now() - start < 2700) {
+    assert.ok(!(other.get('a', PATIENT) instanceof Promise))
+    await setTimeout(5)
+  }
+  assert.equal(store.calls.get, before.get)
+  assert.equal(store.calls.record, before.record + 1)
+})
+
+test('without a time for changes a key is not looked at again until it expires', async (t) => {
+  const { store, keys, other } = await fleet(t, 0)
+  await keys.disable('a', BY, {}, PATIENT)
+  const before = store.calls.record
+  await setTimeout(50)
+  assert.equal((await other.get('a', PATIENT)).state, 'enabled')
+  assert.equal(store.calls.record, before)
+})
+
+test('while the store is down a key in use is served without being looked at', async (t) => {
+  const { store, other } = await fleet(t, 20)
+  store.failure = new KeyStoreError('unreachable', 'nobody there')
+  await setTimeout(30)
+  assert.equal((await other.get('a', PATIENT)).state, 'enabled')
+})
+
+test('a store that begins to deny records is trouble within that time', async (t) => {
+  const { store, other } = await fleet(t, 20)
+  const get = store.get.bind(store)
+  const denied = new KeyStoreError('denied', 'not allowed')
+  store.get = (name) => (name.startsWith('-') ? Promise.reject(denied) : get(name))
+  await setTimeout(30)
+  await assert.rejects(async () => other.get('a', PATIENT), { code: 'KEYSTORE_READ', status: 502 })
+})
+
+test('a change by this server is seen at once', async (t) => {
+  const { keys } = await scene(t)
+  await keys.get('a', PATIENT)
+  await keys.disable('a', BY, {}, PATIENT)
+  assert.equal((await keys.get('a', PATIENT)).state, 'disabled')
+})

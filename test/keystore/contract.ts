@@ -4,9 +4,10 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
 import { KesError } from '#src/errors.js'
+import { KeyService } from '#src/keys/service.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
-import type { Page } from '#src/names.js'
-import { bytes, SIGNAL } from '../support/bytes.ts'
+import { type Page, parseListing } from '#src/names.js'
+import { bytes, PATIENT, SIGNAL } from '../support/bytes.ts'
 import { openStore, race, RACE, type StoreConfig } from '../support/stores.ts'
 
 export interface ContractOptions {
@@ -176,6 +177,31 @@ export function keyStoreContract(
     await assert.rejects(store.create(record, bytes('x'), SIGNAL), { code: 'KEY_EXISTS' })
     await store.delete(record, SIGNAL)
     assert.deepEqual(await names(store), ['0', 'my-key'])
+  })
+
+  contract('a key lives on it: versions, states, a deletion with a way back', async (store) => {
+    const expiry = { any: 1, unused: 1, offline: 0, changes: 0 }
+    const services = [new KeyService(store, expiry), new KeyService(store, expiry)] as const
+    const [keys, other] = services
+    const first = await keys.create('my-key', '', PATIENT, { description: 'text' })
+    const sealed = first.encrypt(bytes('old'), bytes('context'))
+    const rotated = await keys.rotate('my-key', '', PATIENT)
+    const moved = rotated.rewrap(sealed, bytes('context'))
+    await other.disable('my-key', '', {}, PATIENT)
+    await keys.schedule('my-key', '', 7, PATIENT)
+    await assert.rejects(other.rotate('my-key', '', PATIENT), { code: 'KEY_PENDING' })
+    await other.restore('my-key', '', PATIENT)
+    const key = await keys.peek('my-key', PATIENT)
+    assert.deepEqual([key.state, key.version, key.description], ['disabled', 2, 'text'])
+    for (const ciphertext of [sealed, moved])
+      assert.equal(key.decrypt(ciphertext, bytes('context')).toString(), 'old')
+    assert.deepEqual((await keys.list(parseListing(''), PATIENT)).names, ['my-key'])
+    await keys.delete('my-key', PATIENT)
+    assert.deepEqual(await names(store), [])
+    for (const { cache, health } of services) {
+      cache.close()
+      health.close()
+    }
   })
 
   contract('names of 80 and of 100 characters are kept apart', async (store) => {
