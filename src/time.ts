@@ -20,6 +20,11 @@ export function fromMillis(millis: number): Timestamp {
   return { seconds, nanos: Math.round(millis - seconds * 1000) * 1_000_000 }
 }
 
+/** So many days later. */
+export function inDays(days: number, { seconds, nanos }: Timestamp): Timestamp {
+  return { seconds: seconds + days * 86_400, nanos }
+}
+
 /** RFC 3339 in UTC with as many decimals as needed, as Go's RFC3339Nano. */
 export function rfc3339({ seconds, nanos }: Timestamp): string {
   const whole = new Date(seconds * 1000).toISOString().slice(0, -5)

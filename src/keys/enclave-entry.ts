@@ -1,4 +1,7 @@
-/** The entry of a keystore that says that an enclave is there, and who its admin is (kes-dialects.md, "Enclaves"). */
+/**
+ * The entries of a keystore that say that an enclave is there, and who its admin is, or that it is deleted
+ * (kes-dialects.md, "Enclaves").
+ */
 
 import { type Identity, parseIdentity } from '../crypto/identity.ts'
 import { parseRfc3339, type Timestamp } from '../time.ts'
@@ -21,5 +24,24 @@ export function decodeEnclaveEntry(value: Uint8Array): EnclaveEntry | undefined 
   } catch {
     // No JSON, or none with fields.
     return undefined
+  }
+}
+
+/** That an enclave is gone for everybody, although not all of its entries may be. */
+export interface DeletedMark {
+  /** Until then its keys are kept; undefined: they are being deleted. */
+  readonly destroyAt: Timestamp | undefined
+}
+
+/** What its name begins with; the name of the enclave follows. */
+export const DELETED_MARK = '-deleted-enclave-'
+
+/** @param value a damaged one counts, too: as one that says no more than its name */
+export function decodeDeletedMark(value: Uint8Array): DeletedMark {
+  try {
+    const fields = JSON.parse(Buffer.from(value).toString()) as Readonly<Record<string, unknown>>
+    return { destroyAt: parseRfc3339(String(fields['destroy_at'])) }
+  } catch {
+    return { destroyAt: undefined }
   }
 }

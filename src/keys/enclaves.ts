@@ -13,14 +13,21 @@ import { type ErrorCode, isCode, KesError } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
 import { isName } from '../names.ts'
 import { EventStream } from '../telemetry/stream.ts'
-import { now, rfc3339 } from '../time.ts'
+import { inDays, now, rfc3339, type Timestamp } from '../time.ts'
 import { ask } from './ask.ts'
 import type { CacheCounts, CacheExpiry } from './cache.ts'
-import { decodeEnclaveEntry, ENCLAVE_ENTRY, type EnclaveEntry } from './enclave-entry.ts'
+import {
+  decodeDeletedMark,
+  decodeEnclaveEntry,
+  DELETED_MARK,
+  type DeletedMark,
+  ENCLAVE_ENTRY,
+  type EnclaveEntry,
+} from './enclave-entry.ts'
 import { EnclaveStore, enclavePrefix } from './enclave-store.ts'
 import type { KeyStoreHealth } from './health.ts'
 import type { Realm } from './realm.ts'
-import { KeyService } from './service.ts'
+import { GRACE, KeyService } from './service.ts'
 
 const MAX_NAME = 32
 /** Milliseconds after which it is looked up again whether an enclave is still there. */
@@ -88,8 +95,11 @@ export class Enclaves {
   /** @throws KesError BAD_NAME, ENCLAVE_EXISTS, KEYSTORE_CREATE */
   async create(name: string, admin: Identity, deadline: Deadline): Promise<void> {
     checkEnclaveName(name)
+    const mark = await this.#mark(name, deadline)
+    // Its keys wait for their end; whoever took the mark away would have them back.
+    if (mark?.destroyAt !== undefined) throw new KesError('ENCLAVE_EXISTS')
     // What a deletion that was cut off has left must not come to life again in a new enclave.
-    if (await this.#isDeleted(name, deadline)) await this.#destroy(name, deadline)
+    if (mark !== undefined) await this.#destroy(name, deadline)
     const entry = Buffer.from(JSON.stringify({ name, admin, created_at: rfc3339(now()) }))
     try {
       await this.#ask(
@@ -107,20 +117,29 @@ export class Enclaves {
    * Deletes an enclave with all of its keys. From the beginning on it is gone for everybody; a deletion that is cut off
    * goes on with the next one.
    *
+   * @param days that its keys are kept for in the keystore, hidden, until `destroy`; 0: they are deleted now
    * @throws KesError ENCLAVE_NOT_FOUND, KEYSTORE_DELETE
    */
-  async delete(name: string, deadline: Deadline): Promise<void> {
+  async delete(name: string, days: number, deadline: Deadline): Promise<void> {
     const isThere = isEnclaveName(name) && (await this.#read(name, deadline)) !== undefined
-    if (!isThere) throw new KesError('ENCLAVE_NOT_FOUND')
-    try {
-      const mark = Buffer.from(JSON.stringify({ name, deleted_at: rfc3339(now()) }))
-      const marked = this.#store.create(deletedName(name), mark, deadline.signal)
-      await this.#ask(marked, 'KEYSTORE_DELETE', deadline)
-    } catch (error) {
-      if (!isCode(error, 'KEY_EXISTS')) throw error
-    }
+    const before = isThere ? await this.#mark(name, deadline) : undefined
+    const isWaiting = days > 0 && before?.destroyAt !== undefined
+    if (!isThere || isWaiting) throw new KesError('ENCLAVE_NOT_FOUND')
+    if (before === undefined) await this.#putMark(name, days, deadline)
     this.#forget(name)
+    if (days === 0 || before !== undefined) await this.#destroy(name, deadline)
+  }
+
+  /**
+   * Deletes the keys of an enclave that was deleted, when they have been kept for an hour longer than they were to be.
+   *
+   * @param at now. @returns whether it was done
+   */
+  async destroy(name: string, at: Timestamp, deadline: Deadline): Promise<boolean> {
+    const destroyAt = (await this.#mark(name, deadline))?.destroyAt
+    if (destroyAt === undefined || destroyAt.seconds >= at.seconds - GRACE / 1000) return false
     await this.#destroy(name, deadline)
+    return true
   }
 
   /** Works on the keys of the enclave whose entries have this prefix, with those that are cached, if any are. */
@@ -201,7 +220,29 @@ export class Enclaves {
   }
 
   async #isDeleted(name: string, deadline: Deadline): Promise<boolean> {
-    return (await this.#get(deletedName(name), deadline)) !== undefined
+    return (await this.#mark(name, deadline)) !== undefined
+  }
+
+  async #mark(name: string, deadline: Deadline): Promise<DeletedMark | undefined> {
+    const value = await this.#get(DELETED_MARK + name, deadline)
+    return value && decodeDeletedMark(value)
+  }
+
+  /** Nothing happens when there is one. */
+  async #putMark(name: string, days: number, deadline: Deadline): Promise<void> {
+    const at = now()
+    const mark = {
+      name,
+      deleted_at: rfc3339(at),
+      destroy_at: days === 0 ? undefined : rfc3339(inDays(days, at)),
+    }
+    try {
+      const value = Buffer.from(JSON.stringify(mark))
+      const marked = this.#store.create(DELETED_MARK + name, value, deadline.signal)
+      await this.#ask(marked, 'KEYSTORE_DELETE', deadline)
+    } catch (error) {
+      if (!isCode(error, 'KEY_EXISTS')) throw error
+    }
   }
 
   async #read(name: string, deadline: Deadline): Promise<EnclaveEntry | undefined> {
@@ -227,12 +268,15 @@ export class Enclaves {
     for (let from: string | undefined = prefix; from !== undefined;) {
       const listed = this.#store.list({ prefix, from }, PAGE, deadline.signal)
       const { names, next } = await this.#ask(listed, 'KEYSTORE_DELETE', deadline)
-      for (let at = 0; at < names.length; at += AT_ONCE)
+      for (let at = 0; at < names.length; at += AT_ONCE) {
+        // Another server may have done it, and somebody have made an enclave of the same name.
+        if (!(await this.#isDeleted(name, deadline))) return
         await Promise.all(names.slice(at, at + AT_ONCE).map((key) => this.#remove(key, deadline)))
+      }
       from = next
     }
     await this.#remove(entryName(name), deadline)
-    await this.#remove(deletedName(name), deadline)
+    await this.#remove(DELETED_MARK + name, deadline)
   }
 
   async #remove(name: string, deadline: Deadline): Promise<void> {
@@ -250,10 +294,6 @@ export class Enclaves {
 
 function entryName(enclave: string): string {
   return ENCLAVE_ENTRY + enclave
-}
-
-function deletedName(enclave: string): string {
-  return `-deleted-enclave-${enclave}`
 }
 
 function isEnclaveName(name: string): boolean {

@@ -130,6 +130,8 @@ export class KeyEntries {
       await this.#store.create(entryName, record, signal)
     } catch (error) {
       if (!isCode(error, 'KEY_EXISTS')) throw error
+      // Two servers may make the same claim; of two that each take it for theirs one must not destroy.
+      if (snapshot.isDestroying) return undefined
       // A store that tries again when an answer was lost may meet its own first try.
       const found = await this.#get(entryName, signal)
       if (found === undefined || !hashOf(found).equals(head)) return undefined

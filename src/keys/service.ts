@@ -23,7 +23,7 @@ const CHANGE_TRIES = 3
 /** Milliseconds after which whoever began to destroy a key and has not done it is taken to be gone. */
 const ABANDONED = 60_000
 /** Milliseconds behind the date of a deletion until it is done: clocks differ. */
-const GRACE = 3_600_000
+export const GRACE = 3_600_000
 
 /** Sorts before every valid key name, and behind the server's own entries, which begin with `-`. */
 const FIRST_NAME = '0'

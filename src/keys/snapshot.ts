@@ -5,7 +5,7 @@
 
 import { randomBytes } from '../crypto/random.ts'
 import { KesError } from '../errors.ts'
-import type { Timestamp } from '../time.ts'
+import { inDays, type Timestamp } from '../time.ts'
 import { type KeyParts, SECRET_SIZE } from './key-version.ts'
 
 export type KeyState = 'enabled' | 'disabled' | 'pending-deletion'
@@ -46,8 +46,6 @@ export function stateOf({ deletionDate, isDisabled }: Snapshot): KeyState {
 
 /** What a key becomes by a change; the same object when there is nothing to change. */
 export type Change = (before: Snapshot, first: KeyParts) => Snapshot
-
-const DAY = 86_400
 
 /** A new random version, of the newest one's cipher. @throws KesError KEY_DISABLED, KEY_PENDING */
 export function rotate(by: string, at: Timestamp): Change {
@@ -103,8 +101,7 @@ export function schedule(days: number, at: Timestamp): Change {
     if (!Number.isInteger(days) || days < MIN_DAYS || days > MAX_DAYS)
       refuse(`days must be a whole number from ${MIN_DAYS} to ${MAX_DAYS}`)
     refusePending(before)
-    const deletionDate = { seconds: at.seconds + days * DAY, nanos: at.nanos }
-    return { ...before, deletionDate }
+    return { ...before, deletionDate: inDays(days, at) }
   }
 }
 

@@ -4,11 +4,13 @@
  * with itself, and destroys nothing at first sight.
  */
 
-import { KesError } from '../errors.ts'
-import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import { type Deadline, within } from '../deadline.ts'
+import { isCode } from '../errors.ts'
+import type { KeyStore } from '../keystore/keystore.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
-import { fromMillis } from '../time.ts'
+import { fromMillis, type Timestamp } from '../time.ts'
 import { DamagedKeyError } from './codec.ts'
+import { decodeDeletedMark, DELETED_MARK } from './enclave-entry.ts'
 import { decodeRecord } from './record.ts'
 import { parseRecordName, type RecordName } from './record-name.ts'
 import type { KeyService } from './service.ts'
@@ -41,6 +43,10 @@ export interface SweepOptions {
   readonly store: KeyStore
   /** Works on the keys whose entries' names begin with a prefix: those of an enclave, or, for '', the server's. */
   readonly withKeys: <T>(prefix: string, work: (keys: KeyService) => Promise<T>) => Promise<T>
+  /** Of one that was deleted: as `Enclaves.destroy`. */
+  readonly destroyEnclave: (name: string, at: Timestamp, deadline: Deadline) => Promise<boolean>
+  /** false: nothing can become due. */
+  readonly hasRecords: boolean
   readonly log: Pick<ErrorLog, 'write'>
   readonly clock?: Clock
 }
@@ -52,7 +58,15 @@ export interface Rotations {
   readonly by: string
 }
 
-/** What was found in the last record of a key. */
+/** What may become due. */
+interface Candidate {
+  /** For the log. */
+  readonly what: string
+  /** Whether it was done here. */
+  readonly destroy: (at: Timestamp, deadline: Deadline) => Promise<boolean>
+}
+
+/** What was found in the entry of one. */
 interface Sighting {
   /** When it may be destroyed, in milliseconds; undefined: never. */
   readonly due: number | undefined
@@ -87,6 +101,7 @@ export class Sweep {
 
   /** From now on once a minute. */
   start(): void {
+    if (!this.#options.hasRecords) return
     if (this.#timer !== undefined || this.#stop.signal.aborted) return
     this.#timer = setTimeout(() => {
       this.#running = this.run().then(() => {
@@ -106,8 +121,8 @@ export class Sweep {
   async run(): Promise<void> {
     if (!this.#checkClock()) return
     for (const { name, rotateEvery } of this.#rotations.keys)
-      if (rotateEvery > 0) await this.#attempt(name, () => this.#rotate(name, rotateEvery))
-    await this.#attempt('', () => this.#destroyDue())
+      if (rotateEvery > 0) await this.#attempt(`key ${name}`, () => this.#rotate(name, rotateEvery))
+    await this.#attempt('the keystore', () => this.#destroyDue())
   }
 
   /** A clock that was set makes dates worthless: whatever was seen is seen anew once it is right. */
@@ -138,29 +153,32 @@ export class Sweep {
       const key = await keys.rotateByAge(name, by, every, at, this.#deadline())
       if (key === undefined) return
       const { version } = key
-      this.#options.log.write('INFO', 'a key is old enough and was rotated', { key: name, version })
+      this.#options.log.write('INFO', 'rotated, by age', { what: `key ${name}`, version })
     })
   }
 
   async #destroyDue(): Promise<void> {
-    const last = await this.#lastRecords()
-    for (const name of this.#seen.keys()) if (!last.has(name)) this.#seen.delete(name)
-    const names = [...last.keys()]
-    const fresh = names.filter((name) => !this.#seen.has(name))
-    for (let at = 0; at < fresh.length; at += AT_ONCE)
-      await Promise.all(fresh.slice(at, at + AT_ONCE).map((name) => this.#look(name)))
-    for (const [name, record] of last) {
-      if (this.#isDue(name)) await this.#attempt(name, () => this.#destroy(record))
+    const candidates = await this.#candidates()
+    for (const name of this.#seen.keys()) if (!candidates.has(name)) this.#seen.delete(name)
+    const fresh = [...candidates].filter(([name]) => !this.#seen.has(name))
+    for (let at = 0; at < fresh.length; at += AT_ONCE) {
+      const some = fresh.slice(at, at + AT_ONCE)
+      await Promise.all(some.map(([name, { what }]) => this.#attempt(what, () => this.#look(name))))
     }
+    for (const [name, candidate] of candidates)
+      if (this.#isDue(name)) await this.#attempt(candidate.what, () => this.#destroy(candidate))
   }
 
-  /** The last record of each key that has one, by its whole name. */
-  async #lastRecords(): Promise<Map<string, RecordName>> {
+  /** By the names of the entries that say when: the last record of each key that has one, marks of deleted enclaves. */
+  async #candidates(): Promise<Map<string, Candidate>> {
     const last = new Map<string, { readonly name: string; readonly record: RecordName }>()
+    const candidates = new Map<string, Candidate>()
     for (let from: string | undefined = '-'; from !== undefined;) {
-      const { signal } = this.#deadline()
-      const page = await this.#options.store.list({ prefix: '-', from }, PAGE, signal)
+      const deadline = this.#deadline()
+      const listed = this.#options.store.list({ prefix: '-', from }, PAGE, deadline.signal)
+      const page = await within(listed, deadline)
       for (const name of page.names) {
+        if (name.startsWith(DELETED_MARK)) candidates.set(name, this.#enclave(name))
         const record = parseRecordName(name)
         if (record === undefined) continue
         const id = `${record.prefix}${record.owner}-${record.key}`
@@ -168,27 +186,34 @@ export class Sweep {
       }
       from = page.next
     }
-    return new Map([...last.values()].map(({ name, record }) => [name, record]))
+    for (const { name, record } of last.values()) candidates.set(name, this.#key(record))
+    return candidates
+  }
+
+  #key({ prefix, key: name }: RecordName): Candidate {
+    return {
+      what: `key ${prefix}${name}`,
+      destroy: (at, deadline) =>
+        this.#options.withKeys(prefix, (keys) => keys.destroy(name, at, deadline)),
+    }
+  }
+
+  #enclave(mark: string): Candidate {
+    const name = mark.slice(DELETED_MARK.length)
+    const { destroyEnclave } = this.#options
+    return {
+      what: `enclave ${name}`,
+      destroy: (at, deadline) => destroyEnclave(name, at, deadline),
+    }
   }
 
   async #look(name: string): Promise<void> {
     const since = this.#clock.monotonic()
-    await this.#attempt(name, async () => {
-      const entry = await this.#options.store.get(name, this.#deadline().signal)
-      try {
-        const { snapshot, changedAt } = decodeRecord(entry)
-        for (const { secret, hmacKey } of snapshot.later)
-          for (const part of [secret, hmacKey]) part.fill(0)
-        const date = snapshot.isDestroying ? changedAt : snapshot.deletionDate
-        this.#seen.set(name, { due: date && date.seconds * 1000, since })
-      } catch (error) {
-        if (!(error instanceof DamagedKeyError)) throw error
-        // Whoever uses the key is told.
-        this.#seen.set(name, { due: undefined, since })
-      } finally {
-        entry.fill(0)
-      }
-    })
+    const deadline = this.#deadline()
+    const entry = await within(this.#options.store.get(name, deadline.signal), deadline)
+    const date = name.startsWith(DELETED_MARK) ? decodeDeletedMark(entry).destroyAt : dateOf(entry)
+    entry.fill(0)
+    this.#seen.set(name, { due: date && date.seconds * 1000, since })
   }
 
   #isDue(name: string): boolean {
@@ -197,13 +222,9 @@ export class Sweep {
     return due <= this.#clock.wall() && this.#clock.monotonic() - since >= MIN_SIGHT
   }
 
-  async #destroy({ prefix, key: name }: RecordName): Promise<void> {
-    const at = fromMillis(this.#clock.wall())
-    const isDone = await this.#options.withKeys(prefix, (keys) =>
-      keys.destroy(name, at, this.#deadline()),
-    )
-    if (isDone)
-      this.#options.log.write('INFO', 'a key was destroyed, as scheduled', { key: prefix + name })
+  async #destroy({ what, destroy }: Candidate): Promise<void> {
+    const isDone = await destroy(fromMillis(this.#clock.wall()), this.#deadline())
+    if (isDone) this.#options.log.write('INFO', 'destroyed, as scheduled', { what })
   }
 
   /** Whether it was not said within the hour. */
@@ -216,24 +237,35 @@ export class Sweep {
     return true
   }
 
-  /** Trouble with one key ends nothing; it is told, but not every minute. */
-  async #attempt(key: string, work: () => Promise<void>): Promise<void> {
+  /** Trouble with one thing ends nothing; it is told, but not every minute. */
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
     try {
       if (!this.#stop.signal.aborted) await work()
     } catch (error) {
-      if (this.#stop.signal.aborted) return
       // Gone already: deleted at once, or by another server.
-      if (error instanceof KesError && error.code === 'KEY_NOT_FOUND') return
-      if (!(error instanceof KesError || error instanceof KeyStoreError)) throw error
-      if (!this.#isNews(`${key} ${error.message}`)) return
-      const cause = error.cause instanceof Error ? `: ${error.cause.message}` : ''
-      this.#options.log.write('WARN', `what is due cannot be done: ${error.message}${cause}`, {
-        key: key || undefined,
-      })
+      if (this.#stop.signal.aborted || isCode(error, 'KEY_NOT_FOUND')) return
+      const { message, cause } = error as Error
+      if (!this.#isNews(`${what} ${message}`)) return
+      const why = cause instanceof Error ? `: ${cause.message}` : ''
+      this.#options.log.write('WARN', `what is due cannot be done: ${message}${why}`, { what })
     }
   }
 
-  #deadline(): { readonly signal: AbortSignal } {
+  #deadline(): Deadline {
     return { signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(STEP_LIMIT)]) }
+  }
+}
+
+/** When a key may be destroyed, as its last record says; undefined: never. */
+function dateOf(entry: Uint8Array): Timestamp | undefined {
+  try {
+    const { snapshot, changedAt } = decodeRecord(entry)
+    for (const { secret, hmacKey } of snapshot.later)
+      for (const part of [secret, hmacKey]) part.fill(0)
+    return snapshot.isDestroying ? changedAt : snapshot.deletionDate
+  } catch (error) {
+    if (!(error instanceof DamagedKeyError)) throw error
+    // Whoever uses the key is told.
+    return undefined
   }
 }

@@ -85,6 +85,8 @@ async function storesOf(
   const sweep = new Sweep({
     store,
     withKeys: (prefix, work) => (prefix === '' ? work(keys) : enclaves.withKeys(prefix, work)),
+    destroyEnclave: (name, at, deadline) => enclaves.destroy(name, at, deadline),
+    hasRecords,
     log,
   })
   return { keys, enclaves, sweep }

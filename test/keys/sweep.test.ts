@@ -5,7 +5,9 @@ import { type TestContext, test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { parseIdentity } from '#src/crypto/identity.js'
 import { EnclaveStore, enclavePrefix } from '#src/keys/enclave-store.js'
+import { Enclaves } from '#src/keys/enclaves.js'
 import { KeyService } from '#src/keys/service.js'
 import { Sweep } from '#src/keys/sweep.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
@@ -46,6 +48,7 @@ interface Host {
   readonly clock: TestClock
   /** What it logged: level and message. */
   readonly log: string[]
+  readonly enclaves: Enclaves
   /** Time passes, and a round is done. */
   round(millis: number): Promise<void>
 }
@@ -54,10 +57,14 @@ interface Host {
 function host(t: Pick<TestContext, 'after'>, store: FakeStore, clock = new TestClock()): Host {
   const keys = new KeyService(store, EXPIRY)
   const log: string[] = []
+  const { health } = keys
+  const counts = { hits: 0, misses: 0 }
+  const enclaves = new Enclaves({ store, health, expiry: EXPIRY, counts, hasRecords: true })
   const sweep = new Sweep({
     store,
-    withKeys: (prefix, work) =>
-      work(prefix === '' ? keys : new KeyService(new EnclaveStore(store, prefix), EXPIRY)),
+    withKeys: (prefix, work) => (prefix === '' ? work(keys) : enclaves.withKeys(prefix, work)),
+    destroyEnclave: (name, at, deadline) => enclaves.destroy(name, at, deadline),
+    hasRecords: true,
     log: { write: (level, message) => void log.push(`${level} ${message}`) },
     clock,
   })
@@ -67,7 +74,7 @@ function host(t: Pick<TestContext, 'after'>, store: FakeStore, clock = new TestC
     clock.pass(millis)
     return sweep.run()
   }
-  return { keys, sweep, clock, log, round }
+  return { keys, sweep, clock, log, enclaves, round }
 }
 
 /** A server, and the key `a`, which is to be destroyed in 7 days. */
@@ -79,7 +86,7 @@ async function pending(t: TestContext): Promise<Host & { readonly store: FakeSto
   return { ...made, store }
 }
 
-const DONE = 'INFO a key was destroyed, as scheduled'
+const DONE = 'INFO destroyed, as scheduled'
 
 test('a key is destroyed one hour after its date, and not earlier', async (t) => {
   const { store, round, log } = await pending(t)
@@ -274,6 +281,36 @@ test('a key of an enclave is destroyed, and one of its name elsewhere is not', a
   assert.deepEqual([...store.entries.keys()], ['b'])
 })
 
+const ADMIN = parseIdentity('a'.repeat(64)) ?? assert.fail()
+
+test('the keys of a deleted enclave are kept until its date, hidden, and its name is taken', async (t) => {
+  const store = new FakeStore()
+  const { enclaves, round, log } = host(t, store)
+  await enclaves.create('tenant', ADMIN, PATIENT)
+  const realm = (await enclaves.find('tenant', PATIENT)) ?? assert.fail()
+  await realm.keys.create('a', '', PATIENT)
+  await enclaves.delete('tenant', 7, PATIENT)
+  assert.equal(await enclaves.find('tenant', PATIENT), undefined)
+  await assert.rejects(enclaves.delete('tenant', 7, PATIENT), { code: 'ENCLAVE_NOT_FOUND' })
+  await assert.rejects(enclaves.create('tenant', ADMIN, PATIENT), { code: 'ENCLAVE_EXISTS' })
+  await round(0)
+  await round(7 * DAY)
+  assert.ok(store.entries.has(`${enclavePrefix('tenant')}a`))
+  await round(HOUR + MINUTE)
+  assert.deepEqual([...store.entries.keys()], [])
+  assert.deepEqual(log, [DONE])
+  await enclaves.create('tenant', ADMIN, PATIENT)
+})
+
+test('an enclave whose end was scheduled is deleted at once where deletions do not wait any more', async (t) => {
+  const store = new FakeStore()
+  const { enclaves } = host(t, store)
+  await enclaves.create('tenant', ADMIN, PATIENT)
+  await enclaves.delete('tenant', 30, PATIENT)
+  await enclaves.delete('tenant', 0, PATIENT)
+  assert.deepEqual([...store.entries.keys()], [])
+})
+
 test('records whose key is not there are left alone', async (t) => {
   const { store, round, log } = await pending(t)
   store.entries.delete('a')
@@ -376,7 +413,7 @@ test('a key is rotated when it is as old as it may become', async (t) => {
   const key = await keys.get('a', PATIENT)
   assert.equal(key.version, 2)
   assert.equal(key.versions[1]?.createdBy, YEAR.by)
-  assert.deepEqual(log, ['INFO a key is old enough and was rotated'])
+  assert.deepEqual(log, ['INFO rotated, by age'])
 })
 
 test('of several servers one rotates a key, once', async (t) => {

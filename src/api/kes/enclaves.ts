@@ -35,7 +35,8 @@ const deleteEnclave = route({
   path: '/v1/enclave/delete/',
   access: 'admin',
   async handle(call) {
-    await call.services.enclaves.delete(call.param, call)
+    const { enclaves, deletionWindow } = call.services
+    await enclaves.delete(call.param, deletionWindow, call)
     return EMPTY
   },
 })
