@@ -4,8 +4,8 @@ import { ROUTES } from '../api/index.ts'
 import { questionOf, type Route } from '../api/route.ts'
 import { checkMethod, Router } from '../api/router.ts'
 import { hint } from '../auth/access.ts'
-import { Policy } from '../auth/policy.ts'
-import { IdentityNotFoundError, type KesClient } from '../client/index.ts'
+import { Policy, readsTwoWays } from '../auth/policy.ts'
+import { IdentityNotFoundError, type KesClient, type PolicyDialect } from '../client/index.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
 import { now } from '../time.ts'
@@ -28,12 +28,16 @@ export async function show(name: string, options: ConnectionOptions): Promise<vo
   const policy = await withClient(options, (client) =>
     attempt(`read policy ${quoted(name)}`, client.readPolicy(name)),
   )
-  const { allow, deny, createdAt, createdBy } = policy
+  const { allow, deny, dialect, createdAt, createdBy } = policy
+  const isCurrent = dialect === 'current'
+  for (const rule of isCurrent ? [] : [...allow, ...deny].filter(readsTwoWays))
+    say(`Warning: the rule "${rule}" means something else in the dialect current.`)
   if (options.json === true) {
     return printJson({
       name: policy.name,
       allow: ruleSet(allow),
       deny: ruleSet(deny),
+      ...(!isCurrent && { dialect: dialect ?? null }),
       created_at: createdAt,
       created_by: createdBy,
     })
@@ -43,6 +47,7 @@ export async function show(name: string, options: ConnectionOptions): Promise<vo
       Name: policy.name,
       Allow: allow,
       Deny: deny,
+      Dialect: isCurrent ? undefined : (dialect ?? 'not told by the server'),
       'Created at': createdAt,
       'Created by': createdBy,
     },
@@ -60,6 +65,8 @@ interface Explanation {
   readonly policy: string | null
   /** That decides. */
   readonly rule: string | null
+  /** What the policy is written in; null where no policy decides, or the server does not tell. */
+  readonly dialect?: PolicyDialect | null
   /** For people. */
   readonly why: string
 }
@@ -122,18 +129,25 @@ async function judge(
   const question = questionOf(route, path, param)
   if (name === undefined)
     return { allowed: false, policy: null, rule: null, why: hint(undefined, undefined, path) }
-  const { allow, deny } = await attempt(`read policy ${quoted(name)}`, client.readPolicy(name))
-  const origin = { createdAt: now(), createdBy: '' }
-  const policy = new Policy(name, { allow, deny }, origin)
+  const { allow, deny, dialect } = await attempt(
+    `read policy ${quoted(name)}`,
+    client.readPolicy(name),
+  )
+  const inLanguage = (language: PolicyDialect): Policy =>
+    new Policy(name, { allow, deny }, { createdAt: now(), createdBy: '', language })
+  const policy = inLanguage(dialect ?? 'current')
   const { allowed, rule } = policy.explain(question)
-  // The server does not tell which language a policy is written in.
-  const older = new Policy(name, { allow, deny }, { ...origin, language: 'v0.18' })
-  if (older.judge(question).allowed !== allowed)
-    say(`Note: if policy '${name}' has the dialect v0.18 or v0.7, it is the other way round.`)
+  if (dialect === undefined && inLanguage('v0.18').judge(question).allowed !== allowed)
+    say(
+      `Note: the server does not tell the dialect of policy '${name}'; if it is v0.18 or v0.7, it is the other way round.`,
+    )
+  else if (dialect !== undefined && dialect !== 'current')
+    say(`Note: policy '${name}' has the dialect ${dialect}: a * stands for any text without /.`)
   return {
     allowed,
     policy: name,
     rule: rule ?? null,
+    dialect: dialect ?? null,
     why: allowed ? `by the rule "${rule}" of policy '${name}'` : hint(policy, rule, question.path),
   }
 }

@@ -94,9 +94,16 @@ export interface PolicyInfo extends Origin {
   readonly name: string
 }
 
+const DIALECTS = ['current', 'v0.18', 'v0.7'] as const
+
+/** What the rules of a policy are written in (docs/dialects.md). */
+export type PolicyDialect = (typeof DIALECTS)[number]
+
 export interface Policy extends PolicyInfo {
   readonly allow: readonly string[]
   readonly deny: readonly string[]
+  /** Undefined where the server does not tell, as in older generations of the API. */
+  readonly dialect: PolicyDialect | undefined
 }
 
 export interface IdentityInfo extends Origin {
@@ -225,6 +232,10 @@ export class AnswerFields {
     )
   }
 
+  isArray(name: string): boolean {
+    return Array.isArray(this.#fields.value(name))
+  }
+
   object(name: string): AnswerFields {
     return new AnswerFields(this.#endpoint, this.#fields.value(name) ?? this.#missing(name))
   }
@@ -303,6 +314,19 @@ export function readApi(fields: AnswerFields): Api {
     path: fields.text('path'),
     maxBody: fields.number('max_body'),
     timeout: fields.number('timeout'),
+  }
+}
+
+/** @param asked its name */
+export function readPolicy(fields: AnswerFields, asked: string): Policy {
+  // Older generations have arrays here, whatever the dialect of the policy.
+  const isOlder = fields.isArray('allow') || fields.isArray('deny') || fields.isArray('paths')
+  return {
+    name: fields.optionalText('name') ?? asked,
+    allow: fields.rules('allow'),
+    deny: fields.rules('deny'),
+    dialect: isOlder ? undefined : fields.choice('dialect', DIALECTS),
+    ...fields.origin(),
   }
 }
 

@@ -16,6 +16,7 @@ import {
   readAuditEvent,
   readErrorEvent,
   readIdentity,
+  readPolicy,
   readStatus,
   type SelfInfo,
   type Status,
@@ -85,13 +86,7 @@ export class KesClient extends KeyClient {
 
   /** @throws PolicyNotFoundError */
   async readPolicy(name: string, options?: CallOptions): Promise<Policy> {
-    const fields = await this.get(`/v1/policy/read/${segment(name)}`, options)
-    return {
-      name: fields.optionalText('name') ?? name,
-      allow: fields.rules('allow'),
-      deny: fields.rules('deny'),
-      ...fields.origin(),
-    }
+    return readPolicy(await this.get(`/v1/policy/read/${segment(name)}`, options), name)
   }
 
   /**

@@ -13,6 +13,7 @@ export type {
   NamePage,
   Origin,
   Policy,
+  PolicyDialect,
   PolicyInfo,
   Rewrapped,
   SelfInfo,

@@ -71,6 +71,21 @@ test('a policy without a dialect has the server’s', async (t) => {
   assert.deepEqual([status, headers['content-type']], [200, 'application/x-ndjson'])
 })
 
+test('a policy tells its dialect when that is not the current one, which the Go server knows alone', async (t) => {
+  const { port, admin } = await startServer(t, {
+    config: 'policy: { a: { dialect: current }, b: { dialect: v0.18 }, c: { dialect: v0.7 } }',
+  })
+  for (const [name, expected] of [
+    ['a', undefined],
+    ['b', 'v0.18'],
+    ['c', 'v0.7'],
+  ]) {
+    const { body } = await ask(port, admin, 'GET', `/v1/policy/read/${name}`)
+    assert.equal(JSON.parse(body).dialect, expected)
+    assert.equal(body.includes('dialect'), expected !== undefined)
+  }
+})
+
 for (const path of ['/v1/key/list/', '/v1/policy/list/', '/v1/identity/list/']) {
   test(`a caller of the current generation gets ${path} as lines when they ask for them`, async (t) => {
     const { port, members } = await fleet(t, KEYS)

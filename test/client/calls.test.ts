@@ -195,7 +195,8 @@ test('policies and identities are described, read and listed', async (t) => {
   assert.ok(policy.allow.includes('/v1/key/create/user-*'))
   assert.deepEqual(policy.deny, [])
   assert.equal(policy.createdBy, server.admin.identity)
-  const { allow: _allow, deny: _deny, ...info } = policy
+  assert.equal(policy.dialect, 'current')
+  const { allow: _allow, deny: _deny, dialect: _dialect, ...info } = policy
   assert.deepEqual(await admin.describePolicy('user'), info)
   await assert.rejects(admin.readPolicy('gone'), PolicyNotFoundError)
   await assert.rejects(admin.describePolicy('gone'), PolicyNotFoundError)

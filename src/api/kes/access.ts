@@ -26,7 +26,10 @@ const readPolicy = route({
   access: 'permitted',
   handle(call) {
     const policy = policyNamed(call)
-    return json(stringify({ name: policy.name, ...ruleSets(policy.rules), ...origin(policy) }))
+    const { name, rules, language } = policy
+    // The Go server knows one language only: a policy in it is answered as there.
+    const dialect = language === 'current' ? undefined : language
+    return json(stringify({ name, ...ruleSets(rules), dialect, ...origin(policy) }))
   },
 })
 
