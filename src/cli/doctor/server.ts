@@ -34,7 +34,7 @@ export async function examineServer(
       warn(
         about,
         `the server at ${url} shows another certificate than the one in tls.cert`,
-        'is it the server of this config? If it is, see its error log: the new certificate was refused',
+        'is it the server of this config? If it is, it takes a changed file within seconds, or says in its error log why not',
       ),
     )
   // Without a certificate of a CA nobody is answered there; whoever has one passes --server.
