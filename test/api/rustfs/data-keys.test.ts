@@ -213,7 +213,7 @@ test('equal contexts are one text, and different ones are two', () => {
   fc.assert(
     fc.property(texts, texts, (a, b) => {
       const [one, two] = [new Map(a), new Map(b)]
-      const shuffled = new Map([...one].reverse())
+      const shuffled = new Map([...one].toReversed())
       assert.deepEqual(contextOf(one), contextOf(shuffled))
       const isSame =
         one.size === two.size && [...one].every(([name, value]) => two.get(name) === value)

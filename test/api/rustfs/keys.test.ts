@@ -117,8 +117,8 @@ test('39: the tag name is the key’s name; the same once more is 409, what is n
 test('40: of 50 that make a key of one name at once, one has made it', async (t) => {
   const { server } = await onFiles(t)
   const made = await Promise.all(Array.from({ length: 50 }, () => create(server, 'one')))
-  const statuses = made.map(({ status }) => status).sort()
-  assert.deepEqual(statuses, [200, ...Array.from({ length: 49 }, () => 409)])
+  const statuses = made.map(({ status }) => status).filter((status) => status !== 409)
+  assert.deepEqual(statuses, [200])
 })
 
 test('41: without keys the listing is the document’s empty one', async (t) => {
@@ -297,7 +297,7 @@ test('51: after a rotation old blobs open, and new ones are of the new version',
   // The first four bytes say that a version follows (docs/formats.md).
   const head = (json: Metadata): string =>
     Buffer.from(String(json['ciphertext_blob']), 'base64').toString('hex', 0, 9)
-  assert.equal(head(fresh), 'c14b4553010000000' + '2')
+  assert.equal(head(fresh), 'c14b45530100000002')
   assert.notEqual(head(old), head(fresh))
   await server.call('POST', '/keys/disable', { key_id: 'k' })
   assert.equal((await server.call('POST', '/keys/rotate', { key_id: 'k' })).status, 409)
