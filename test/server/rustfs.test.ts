@@ -10,6 +10,7 @@ import { loadConfig } from '#src/config/load.js'
 import { isLoopback } from '#src/server/open-listener.js'
 import { Server } from '#src/server/server.js'
 import { certificate } from '../support/certificates.ts'
+import { eventually } from '../support/process.ts'
 import { APP, OPS, PREFIX, sendTo, sign, startRustfs } from '../support/rustfs.ts'
 import { ask, startServer } from '../support/server.ts'
 import { http1, talk, talkPlainly } from '../support/wire.ts'
@@ -91,14 +92,13 @@ test('every call is audited and counted as those of KES are, with the access key
   await server.call('GET', '/keys', undefined, { as: APP })
   await server.call('GET', '/status')
   await server.call('GET', '/keys', undefined, { as: { ...APP, secret: 'another secret' } })
-  const events = server
-    .stdout()
-    .trim()
-    .split('\n')
-    .map(
-      (line) =>
-        JSON.parse(line) as { request: Record<string, unknown>; response: { code: number } },
-    )
+  const lines = await eventually('four events', () => {
+    const written = server.stdout().trim().split('\n')
+    return written.length === 4 && written
+  })
+  const events = lines.map(
+    (line) => JSON.parse(line) as { request: Record<string, unknown>; response: { code: number } },
+  )
   assert.deepEqual(
     events.map(({ request, response }) => [request['path'], request['identity'], response.code]),
     [
