@@ -8,7 +8,7 @@ import { KesError } from '../errors.ts'
 import type { Secret } from '../fields.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import type { StrictFields } from '../strict-json.ts'
-import { type Backend, openBackend } from './managed/backend.ts'
+import { type Backend, openBackend, retireBackend } from './managed/backend.ts'
 import { BackendError, wordsFor } from './managed/backend-error.ts'
 import {
   type Configuration,
@@ -134,6 +134,12 @@ export class ManagedKeys {
     }
   }
 
+  /** Whether a key of the server's keystore is referred to here, so that it must not be destroyed. */
+  refersTo(name: string): boolean {
+    const { settings } = this.#snapshot.configuration ?? {}
+    return settings?.backend.kind === 'keystore' && settings.defaultKeyId === name
+  }
+
   /** Replaces the configuration of a service that does not run. @throws KesError, JsonError */
   configure(fields: StrictFields, deadline: Deadline): Promise<void> {
     const given = readDocument(fields)
@@ -196,7 +202,7 @@ export class ManagedKeys {
         const configuration = isStarted
           ? configurationOfFile(startDocument(config.start))
           : undefined
-        const backend = configuration && (await this.#open(configuration, 'rustfs.start'))
+        const backend = configuration && (await this.#open(configuration, 'rustfs.start', config))
         await new Promise<void>((done) => {
           resolve({
             commit: () => {
@@ -205,7 +211,7 @@ export class ManagedKeys {
               done()
             },
             abandon: async () => {
-              await backend?.keys?.close()
+              if (backend !== undefined) await retireBackend(backend, 0)
               done()
             },
           })
@@ -297,13 +303,16 @@ export class ManagedKeys {
   }
 
   /** @param what was tried, for the message. @throws KesError BAD_REQUEST, BACKEND_FAILED */
-  async #open(configuration: Configuration, what: string): Promise<Backend> {
-    const { limits, ca } = this.#config
+  async #open(
+    configuration: Configuration,
+    what: string,
+    { limits, ca }: ManagedConfig = this.#config,
+  ): Promise<Backend> {
     const { settings, byApi } = configuration
     await checkLimits(configuration, limits)
     const secretFiles = byApi.has('auth_method') ? limits.secretFiles : undefined
     try {
-      return await openBackend(settings, { ca, secretFiles }, this.#stop.signal)
+      return await openBackend(settings, { ca, secretFiles, log: this.#log }, this.#stop.signal)
     } catch (cause) {
       if (cause instanceof KesError) throw cause
       const message = `${what}: Backend error: ${wordsFor(cause)}`
@@ -319,7 +328,7 @@ export class ManagedKeys {
     try {
       await this.#save(configuration, backend !== undefined)
     } catch (error) {
-      await backend?.keys?.close()
+      if (backend !== undefined) await retireBackend(backend, 0)
       throw error
     }
     this.#swap({ configuration, backend })
@@ -328,10 +337,11 @@ export class ManagedKeys {
   #swap(next: Snapshot): void {
     const old = this.#snapshot.backend
     this.#snapshot = next
-    if (old?.keys === undefined || old === next.backend) return
-    const closed = old.keys
-      .retire(RETIRE_LIMIT)
-      .catch((error: unknown) => this.#complain('an old backend was not closed properly', error))
+    next.backend?.sweep?.start()
+    if (old === undefined || old === next.backend) return
+    const closed = retireBackend(old, RETIRE_LIMIT).catch((error: unknown) =>
+      this.#complain('an old backend was not closed properly', error),
+    )
     this.#retiring.add(closed)
     void closed.then(() => this.#retiring.delete(closed))
   }

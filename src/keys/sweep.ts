@@ -62,6 +62,8 @@ export interface Rotations {
 interface Candidate {
   /** For the log. */
   readonly what: string
+  /** A key of the server itself. */
+  readonly key?: string | undefined
   /** Whether it was done here. */
   readonly destroy: (at: Timestamp, deadline: Deadline) => Promise<boolean>
 }
@@ -85,6 +87,7 @@ export class Sweep {
   readonly #complaints = new Map<string, number>()
   readonly #stop = new AbortController()
   #rotations: Rotations = { keys: [], by: '' }
+  #isSpared: (key: string) => boolean = () => false
   #isSteady = true
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> = Promise.resolve()
@@ -97,6 +100,11 @@ export class Sweep {
 
   configure(rotations: Rotations): void {
     this.#rotations = rotations
+  }
+
+  /** Keys of the server that are not destroyed, whatever their date: somebody still refers to them. */
+  spare(isSpared: (key: string) => boolean): void {
+    this.#isSpared = isSpared
   }
 
   /** From now on once a minute. */
@@ -165,8 +173,12 @@ export class Sweep {
       const some = fresh.slice(at, at + AT_ONCE)
       await Promise.all(some.map(([name, { what }]) => this.#attempt(what, () => this.#look(name))))
     }
-    for (const [name, candidate] of candidates)
-      if (this.#isDue(name)) await this.#attempt(candidate.what, () => this.#destroy(candidate))
+    for (const [name, candidate] of candidates) {
+      if (!this.#isDue(name)) continue
+      const { what, key } = candidate
+      if (key !== undefined && this.#isSpared(key)) this.#tellSpared(key)
+      else await this.#attempt(what, () => this.#destroy(candidate))
+    }
   }
 
   /** By the names of the entries that say when: the last record of each key that has one, marks of deleted enclaves. */
@@ -193,6 +205,7 @@ export class Sweep {
   #key({ prefix, key: name }: RecordName): Candidate {
     return {
       what: `key ${prefix}${name}`,
+      key: prefix === '' ? name : undefined,
       destroy: (at, deadline) =>
         this.#options.withKeys(prefix, (keys) => keys.destroy(name, at, deadline)),
     }
@@ -225,6 +238,12 @@ export class Sweep {
   async #destroy({ what, destroy }: Candidate): Promise<void> {
     const isDone = await destroy(fromMillis(this.#clock.wall()), this.#deadline())
     if (isDone) this.#options.log.write('INFO', 'destroyed, as scheduled', { what })
+  }
+
+  #tellSpared(key: string): void {
+    const message =
+      'a key is not destroyed on its date: it is the default key of the RustFS KMS API'
+    if (this.#isNews(`${key} ${message}`)) this.#options.log.write('WARN', message, { key })
   }
 
   /** Whether it was not said within the hour. */

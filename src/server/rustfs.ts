@@ -58,6 +58,11 @@ export class RustfsDoor {
     return this.#managed.prepare(managedBy(rustfs))
   }
 
+  /** Whether a key of the server's keystore must not be destroyed. */
+  refersTo(name: string): boolean {
+    return this.#managed.refersTo(name)
+  }
+
   /** The server has another keystore: what is sealed there is sealed anew. */
   reseal(): Promise<void> {
     return this.#managed.reseal()

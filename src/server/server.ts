@@ -99,7 +99,7 @@ export class Server {
         await listener.close(0)
         throw error
       })
-      keepUp(current.state)
+      keepUp(current.state, door)
       return new Server({ address, listener, door, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
       await stores.keys.close()
@@ -200,7 +200,7 @@ export class Server {
       this.#retire(before)
       void door?.reseal()
     }
-    keepUp(next)
+    keepUp(next, door)
     pipeline.review()
     return hasNewCertificates ? ['certificates'] : []
   }
@@ -231,7 +231,8 @@ export class Server {
 }
 
 /** Has what becomes due be done, by this configuration. */
-function keepUp({ sweep, config: { keys, admin } }: State): void {
+function keepUp({ sweep, config: { keys, admin } }: State, door: RustfsDoor | undefined): void {
+  sweep.spare((name) => door?.refersTo(name) === true)
   sweep.configure({ keys, by: admin ?? '' })
   sweep.start()
 }

@@ -449,3 +449,16 @@ test('a key without a limit of age is never rotated', async (t) => {
   await round(10_000 * DAY)
   assert.equal((await keys.get('a', PATIENT)).version, 1)
 })
+
+test('a key that somebody refers to is spared, which is told, and destroyed once nobody does', async (t) => {
+  const { sweep, round, keys, log } = await pending(t)
+  let isNeeded = true
+  sweep.spare((name) => isNeeded && name === 'a')
+  await round(8 * DAY)
+  await round(2 * MINUTE)
+  await keys.peek('a', PATIENT)
+  assert.deepEqual(log.filter((line) => /is not destroyed on its date/.test(line)).length, 1)
+  isNeeded = false
+  await round(2 * MINUTE)
+  await assert.rejects(async () => keys.peek('a', PATIENT), { code: 'KEY_NOT_FOUND' })
+})

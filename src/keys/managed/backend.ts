@@ -6,7 +6,9 @@ import { decodeBase64 } from '../../json.ts'
 import { ZERO_TIME } from '../../time.ts'
 import type { CacheCounts, CacheExpiry } from '../cache.ts'
 import { encodeKey } from '../codec.ts'
+import type { ErrorLog } from '../../telemetry/log.ts'
 import { keepsRecords, KeyService } from '../service.ts'
+import { Sweep } from '../sweep.ts'
 import { openLocal } from './local.ts'
 import type { KmsSettings, StaticSettings } from './settings.ts'
 import { StaticStore } from './static-store.ts'
@@ -17,6 +19,7 @@ export interface Backend {
   /** Undefined: the server's own. */
   readonly keys: KeyService | undefined
   readonly counts: CacheCounts | undefined
+  readonly sweep: Sweep | undefined
 }
 
 export interface Surroundings {
@@ -24,6 +27,7 @@ export interface Surroundings {
   readonly ca: string
   /** Where files with secrets must lie; undefined: anywhere. */
   readonly secretFiles: string | undefined
+  readonly log: Pick<ErrorLog, 'write'>
 }
 
 /** Milliseconds until what another server has changed is seen; as the config file's cache.expiry.changes. */
@@ -42,7 +46,8 @@ export async function openBackend(
   surroundings: Surroundings,
   stop: AbortSignal,
 ): Promise<Backend> {
-  if (settings.backend.kind === 'keystore') return { settings, keys: undefined, counts: undefined }
+  if (settings.backend.kind === 'keystore')
+    return { settings, keys: undefined, counts: undefined, sweep: undefined }
   const limit = openingLimit(settings)
   const signal = AbortSignal.any([stop, AbortSignal.timeout(limit)])
   const store = await openAnswering((until) => openStore(settings, surroundings, until), signal)
@@ -50,7 +55,17 @@ export async function openBackend(
   const hasRecords = await keepsRecords(store)
   const maxKeys = settings.cache?.maxKeys ?? 0
   const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords, maxKeys })
-  return { settings, counts, keys }
+  const { log } = surroundings
+  // Enclaves are the server's own keystore's.
+  const sweep = new Sweep({ store, withKeys: (_, work) => work(keys), log })
+  sweep.spare((name) => name === settings.defaultKeyId)
+  return { settings, counts, keys, sweep }
+}
+
+/** Closes when the last request has left, at most `limit` ms from now; a backend of its own, that is. */
+export async function retireBackend({ keys, sweep }: Backend, limit: number): Promise<void> {
+  await sweep?.close()
+  await keys?.retire(limit)
 }
 
 async function openStore(

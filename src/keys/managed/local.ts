@@ -33,7 +33,7 @@ export async function openLocal(
 
 async function prepareDirectory(path: string): Promise<string> {
   // What the limits have looked at; a link that somebody puts there now is not followed.
-  const place = await realPlace(path)
+  const place = await realPlace(path).catch(fail)
   await mkdir(place, { recursive: true, mode: 0o700 }).catch(fail)
   const found = await lstat(place)
   if (!found.isDirectory() || (await realpath(place)) !== place)
