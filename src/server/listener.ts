@@ -11,9 +11,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
 import { Connection } from './connection.ts'
 import { whenPast } from './expiry.ts'
-import { LeanStack } from './lean.ts'
-import { NodeStack } from './node.ts'
 import { endPolitely, type Stack, type StackOptions } from './stack.ts'
+import type { Stacks } from './stacks.ts'
 import { newTicketKeys, type Tls } from './tls.ts'
 
 const TICKET_LIFETIME = 3_600_000
@@ -24,8 +23,8 @@ const PLAIN_HTTP =
 
 export interface ListenerOptions extends Omit<StackOptions, 'tls'> {
   readonly tls: Tls
-  /** Which implementation of HTTP. */
-  readonly http: 'node' | 'lean'
+  /** The implementation of HTTP. */
+  readonly Stack: Stacks['Secured']
 }
 
 /** A TCP connection whose TLS handshake has not ended. */
@@ -47,8 +46,7 @@ export class Listener {
   constructor(options: ListenerOptions) {
     this.#options = options
     this.#tls = options.tls
-    const Chosen = options.http === 'lean' ? LeanStack : NodeStack
-    this.#stack = new Chosen({
+    this.#stack = new options.Stack({
       ...options,
       tls: { ...options.tls.options, ticketKeys: newTicketKeys() },
     })

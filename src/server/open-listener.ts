@@ -8,9 +8,8 @@ import type { Server as TlsServer, TlsOptions } from 'node:tls'
 
 import type { Address } from '../fields.ts'
 import { Connection } from './connection.ts'
-import { LeanStack, PlainLeanStack } from './lean.ts'
-import { NodeStack, PlainNodeStack } from './node.ts'
 import { endPolitely, type Stack, type StackOptions } from './stack.ts'
+import type { Stacks } from './stacks.ts'
 import type { Tls } from './tls.ts'
 
 /** Handshakes and connections at a time. */
@@ -19,8 +18,8 @@ const MAX_CONNECTIONS = 4096
 export interface OpenListenerOptions extends Omit<StackOptions, 'tls'> {
   /** Undefined: plain HTTP. */
   readonly tls: Tls | undefined
-  /** Which implementation of HTTP. */
-  readonly http: 'node' | 'lean'
+  /** The implementations of HTTP. */
+  readonly stacks: Stacks
 }
 
 export class OpenListener {
@@ -30,15 +29,12 @@ export class OpenListener {
   /** Every TCP connection, those in their handshake, too. */
   readonly #sockets = new Set<Socket>()
 
-  constructor({ tls, http, ...options }: OpenListenerOptions) {
-    const isLean = http === 'lean'
+  constructor({ tls, stacks, ...options }: OpenListenerOptions) {
     let stack: Stack<NetServer>
     if (tls === undefined) {
-      const Plain = isLean ? PlainLeanStack : PlainNodeStack
-      stack = new Plain(options)
+      stack = new stacks.Plain(options)
     } else {
-      const Secured = isLean ? LeanStack : NodeStack
-      const secured = new Secured({ ...options, tls: openTls(tls) })
+      const secured = new stacks.Secured({ ...options, tls: openTls(tls) })
       this.#secured = secured.server
       stack = secured
     }

@@ -102,6 +102,14 @@ export function changedSections(before: Config, after: Config): string[] {
   return sections.filter((section) => !isDeepStrictEqual(before[section], after[section]))
 }
 
+/** What another configuration means for a door that is open, or is not: where it listens cannot be changed. */
+export function withSameDoor({ rustfs: before }: Config, after: Config): Config {
+  if (before === undefined) return { ...after, rustfs: undefined }
+  // Without the section nobody may call it any more.
+  const rustfs = after.rustfs ?? { ...before, credentials: [] }
+  return { ...after, rustfs: { ...rustfs, address: before.address } }
+}
+
 /** Why a configuration is refused, for the log: a line each. */
 export function reasonsOf(error: unknown): readonly string[] {
   if (error instanceof ConfigError) return error.findings

@@ -2,16 +2,18 @@
 
 import type { AddressInfo } from 'node:net'
 
-import type { Config, RustfsConfig } from '../config/config.ts'
+import type { RustfsConfig } from '../config/config.ts'
 import { type Change, type ManagedConfig, ManagedKeys } from '../keys/managed.ts'
 import type { InFlight } from './deadlines.ts'
 import { isLoopback, OpenListener } from './open-listener.ts'
 import { RustfsPipeline } from './rustfs-pipeline.ts'
+import type { Stacks } from './stacks.ts'
 import type { State } from './state.ts'
 import type { Tls } from './tls.ts'
 
 export interface RustfsDoorOptions {
   readonly tls: Tls
+  readonly stacks: Stacks
   readonly state: () => State
   readonly inFlight: InFlight
 }
@@ -27,19 +29,18 @@ export class RustfsDoor {
     this.#managed = managed
   }
 
-  /** Undefined when the config has none. @throws the errors of listen(2) */
+  /** @throws the errors of listen(2) */
   static async open(
-    { rustfs, http }: Pick<Config, 'rustfs' | 'http'>,
-    { tls, state, inFlight }: RustfsDoorOptions,
-  ): Promise<RustfsDoor | undefined> {
-    if (rustfs === undefined) return undefined
+    rustfs: RustfsConfig,
+    { tls, stacks, state, inFlight }: RustfsDoorOptions,
+  ): Promise<RustfsDoor> {
     const isPrivate = !isLoopback(rustfs.address)
     const managed = await ManagedKeys.open(managedBy(rustfs), {
       own: () => state().keys,
       log: state().log,
     })
     const pipeline = new RustfsPipeline({ inFlight, state, managed, isPrivate })
-    const listener = new OpenListener({ tls: isPrivate ? tls : undefined, http, state, pipeline })
+    const listener = new OpenListener({ tls: isPrivate ? tls : undefined, stacks, state, pipeline })
     try {
       return new RustfsDoor(await listener.listen(rustfs.address), listener, managed)
     } catch (error) {
@@ -78,12 +79,4 @@ export class RustfsDoor {
 function managedBy({ start, backends, keyRoot, state }: RustfsConfig): ManagedConfig {
   const { vault: vaults, secretFiles, ca } = backends
   return { start, limits: { vaults, secretFiles, keyRoot }, ca, state }
-}
-
-/** What another configuration means for a door that is open, or is not: where it listens cannot be changed. */
-export function withSameDoor({ rustfs: before }: Config, after: Config): Config {
-  if (before === undefined) return { ...after, rustfs: undefined }
-  // Without the section nobody may call it any more.
-  const rustfs = after.rustfs ?? { ...before, credentials: [] }
-  return { ...after, rustfs: { ...rustfs, address: before.address } }
 }

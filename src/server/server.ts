@@ -11,8 +11,9 @@ import { LineSink } from '../telemetry/sink.ts'
 import { InFlight } from './deadlines.ts'
 import { Listener } from './listener.ts'
 import { Pipeline } from './pipeline.ts'
-import { changedSections, type Plan, prepare, reasonsOf } from './reload.ts'
-import { RustfsDoor, withSameDoor } from './rustfs.ts'
+import { changedSections, type Plan, prepare, reasonsOf, withSameDoor } from './reload.ts'
+import type { RustfsDoor, RustfsDoorOptions } from './rustfs.ts'
+import { stacksOf } from './stacks.ts'
 import { type State, stateOf, withCertificates } from './state.ts'
 import { loadTls, tlsPaths } from './tls.ts'
 import { FileWatch } from './watch.ts'
@@ -86,19 +87,18 @@ export class Server {
       const current = { state: stateOf(config, stores, tls, lasting) }
       const inFlight = new InFlight()
       const pipeline = new Pipeline(inFlight, () => current.state)
-      const { http } = config
-      const listener = new Listener({ tls, http, state: () => current.state, pipeline })
+      const state = (): State => current.state
+      const stacks = await stacksOf(config.http)
+      const listener = new Listener({ tls, Stack: stacks.Secured, state, pipeline })
       const { host, port } = config.address
       // Without a host, every address of the machine, over IPv6 and IPv4.
       const address = await listener.listen(host === '' ? '::' : host, port)
-      const door = await RustfsDoor.open(config, {
-        tls,
-        state: () => current.state,
-        inFlight,
-      }).catch(async (error: unknown) => {
-        await listener.close(0)
-        throw error
-      })
+      const door = await openDoor(config, { tls, stacks, state, inFlight }).catch(
+        async (error: unknown) => {
+          await listener.close(0)
+          throw error
+        },
+      )
       keepUp(current.state, door)
       return new Server({ address, listener, door, pipeline, inFlight, current, stdout, stderr })
     } catch (error) {
@@ -235,4 +235,14 @@ function keepUp({ sweep, config: { keys, admin } }: State, door: RustfsDoor | un
   sweep.spare((name) => door?.refersTo(name) === true)
   sweep.configure({ keys, by: admin ?? '' })
   sweep.start()
+}
+
+/** Loads what it needs only where there is one. */
+async function openDoor(
+  { rustfs }: Config,
+  options: RustfsDoorOptions,
+): Promise<RustfsDoor | undefined> {
+  if (rustfs === undefined) return undefined
+  const { RustfsDoor } = await import('./rustfs.ts')
+  return RustfsDoor.open(rustfs, options)
 }

@@ -1,8 +1,7 @@
 /** The head of an answer, prepared for both protocols: all of it but the length of the body and the date. */
 
-import { STATUS_CODES } from 'node:http'
-
 import { PreparedField, UPDATE_ROOM, writeBytes } from './hpack-encoder.ts'
+import { statusText } from './status.ts'
 
 /** What `writeLength` and the date need. */
 const LENGTH_ROOM = 3 + 16
@@ -48,7 +47,7 @@ export class AnswerHead {
       (sum, { literal }) => sum + literal.length,
       UPDATE_ROOM + LENGTH_ROOM + DATE_ROOM,
     )
-    this.http1Start = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+    this.http1Start = `HTTP/1.1 ${status} ${statusText(status)}\r\n`
     this.http1Rest = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
   }
 }

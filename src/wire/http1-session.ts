@@ -3,8 +3,6 @@
  * no CONNECT. Nothing is read as a request before the one ahead of it is answered and its body gone.
  */
 
-import { STATUS_CODES } from 'node:http'
-
 import { coarseNow } from './clock.ts'
 import { ChunkedBody } from './http1-chunks.ts'
 import { canBeHead, type Http1Head, parseHead } from './http1-head.ts'
@@ -13,6 +11,7 @@ import * as limits from './limits.ts'
 import type { Socket } from './output.ts'
 import { Protocol } from './protocol.ts'
 import type { Serve } from './request.ts'
+import { statusText } from './status.ts'
 
 const NOTHING = Buffer.alloc(0)
 const [CR, LF] = [13, 10]
@@ -128,7 +127,7 @@ export class Http1Session extends Protocol {
 
   /** Answers what is no request, and ends the connection. */
   #refuse(status: number): void {
-    const text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\n\r\n`
+    const text = `HTTP/1.1 ${status} ${statusText(status)}\r\nConnection: close\r\n\r\n`
     this.send(text, 'latin1', text.length)
     this.closed()
     this.end()
