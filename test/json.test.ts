@@ -261,3 +261,45 @@ test('characters are escaped as Go escapes them', () => {
   assert.equal(quote('\u2028\u2029\ufffd'), '"\\u2028\\u2029\\ufffd"')
   assert.equal(stringify({ a: '<', b: 'ü' }), '{"a":"\\u003c","b":"ü"}')
 })
+
+/** The plain reading: every character is looked at. */
+function plainBase64(text: string): Buffer | undefined {
+  const packed = text.replace(/[\r\n]/g, '')
+  return packed.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(packed)
+    ? Buffer.from(packed, 'base64')
+    : undefined
+}
+
+test('base64 is read as if each character were looked at', () => {
+  const unit = fc.constantFrom(
+    ...'ABCzyx019+/',
+    '=',
+    '=',
+    '-',
+    '_',
+    ' ',
+    '\n',
+    '\r',
+    '\u0141',
+    'ü',
+    '\0',
+    '😀',
+  )
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 24 }), (text) => {
+      assert.deepEqual(decodeBase64(text), plainBase64(text))
+    }),
+    { numRuns: 20_000 },
+  )
+})
+
+test('one wrong character in a megabyte of base64 is seen, wherever it is', () => {
+  const good = Buffer.alloc(786_000, 7).toString('base64')
+  assert.equal(decodeBase64(good)?.length, 786_000)
+  for (const wrong of ['-', '_', ' ', '=', '\u0141', '\t']) {
+    for (const at of [0, 1, 2, 3, 500_001, good.length - 3, good.length - 1]) {
+      const text = good.slice(0, at) + wrong + good.slice(at + 1)
+      assert.deepEqual(decodeBase64(text), plainBase64(text), `${wrong} at ${at}`)
+    }
+  }
+})
