@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const START_LIMIT = 10_000
-const RUN_LIMIT = 120_000
+const START_LIMIT = 60_000
+const RUN_LIMIT = 300_000
 /** An answer with a body, of each kind of length. */
 const PATHS = ['/version', '/v1/metrics']
 
