@@ -79,14 +79,14 @@ test('with one of two endpoints dead no call fails, with or without an effect', 
 })
 
 test('an endpoint that hangs costs a safe call its attempt, and then nothing for a while', async (t) => {
-  const slow = await http2Peer(t, () => {})
+  let begun = 0
+  const slow = await http2Peer(t, () => void begun++)
   const fast = await counting(t, 0, () => false)
-  const client = await adminClient(t, [slow.url, fast.url], { attemptTimeout: 300 })
-  const begin = performance.now()
+  const client = await adminClient(t, [slow.url, fast.url], { attemptTimeout: 1000 })
   for (let i = 0; i < 50; i++) await client.version()
   assert.equal(fast.asked.length, 50)
   // 25 of them would have begun with the one that hangs.
-  assert.ok(performance.now() - begin < 25 * 300)
+  assert.ok(begun < 15, `${begun} began there`)
 })
 
 test('a call with an effect does not leave an endpoint that is slow', async (t) => {

@@ -14,6 +14,7 @@ import { VERSION } from '#src/version.js'
 import { certificate } from '../support/certificates.ts'
 import {
   eventually,
+  IDLE_STOP,
   kes,
   listening,
   type ServerProcess,
@@ -26,9 +27,6 @@ import { ask, type Cast, people, tempDir } from '../support/server.ts'
 import { follow, openSession } from '../support/session.ts'
 
 const GO_CONFIG = readFileSync('test/e2e/fixtures/go-user.yml', 'utf8')
-
-/** What a stop may take when nothing runs (kes-api.md, "Connections"). */
-const IDLE_STOP = 4000
 
 interface GoUser extends Cast {
   readonly directory: string
@@ -283,7 +281,7 @@ describe('a stop', { concurrency: 3 }, () => {
     await slowRequest(t, 'h2', process.port, files.admin)
     const { code, took } = await process.stop()
     assert.equal(code, 0)
-    assert.ok(took < 13_000, `${took} ms`)
+    assert.ok(took < 3 * 10_000, `${took} ms`)
   })
 
   for (const [idler, hold] of Object.entries(IDLERS)) {

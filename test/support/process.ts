@@ -61,6 +61,12 @@ export interface KesProcess {
   pid: number
 }
 
+/**
+ * Milliseconds that a stop may take in a test when nothing runs. 4 s are promised (kes-api.md, "Connections"), to machines
+ * that have time; whoever holds a stop holds it for 10 s.
+ */
+export const IDLE_STOP = 8000
+
 export interface ServerProcess extends KesProcess {
   readonly port: number
   /** Sends the signal, waits for the end. @returns also the milliseconds that it took */
