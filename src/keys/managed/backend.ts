@@ -57,7 +57,14 @@ export async function openBackend(
   const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords, maxKeys })
   const { log } = surroundings
   // Enclaves are the server's own keystore's.
-  const sweep = new Sweep({ store, withKeys: (_, work) => work(keys), log })
+  const destroyEnclave = (): Promise<boolean> => Promise.resolve(false)
+  const sweep = new Sweep({
+    store,
+    withKeys: (_, work) => work(keys),
+    destroyEnclave,
+    hasRecords,
+    log,
+  })
   sweep.spare((name) => name === settings.defaultKeyId)
   return { settings, counts, keys, sweep }
 }
