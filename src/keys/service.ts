@@ -13,6 +13,7 @@ import { KeyEntries, keyOf, type StoredKey } from './entries.ts'
 import { KeyStoreHealth } from './health.ts'
 import { SECRET_SIZE } from './key-version.ts'
 import type { Key } from './key.ts'
+import { NO_RECORDS } from './probe.ts'
 import { MAX_CHANGES, MAX_SCHEDULES } from './record.ts'
 import * as snapshot from './snapshot.ts'
 
@@ -40,30 +41,11 @@ export interface KeyServiceOptions {
   readonly counts?: CacheCounts
   /** Of the keystore, when somebody else looks after it already. */
   readonly health?: KeyStoreHealth
-  /** false: the keystore keeps no change records, as `keepsRecords` found out. */
+  /** false: the keystore keeps no change records, as `keepsRecords` (probe.ts) found out. */
   readonly hasRecords?: boolean
   /** How many keys to keep in memory at most; default: all that are used. */
   readonly maxKeys?: number
 }
-
-/** Milliseconds. */
-const PROBE_LIMIT = 5000
-
-/** Whether a keystore keeps change records: one whose rights are narrowed by name may deny theirs. Never rejects. */
-export async function keepsRecords(store: KeyStore): Promise<boolean> {
-  const signal = AbortSignal.timeout(PROBE_LIMIT)
-  const probe = within(store.get('-openkes-probe', signal), { signal })
-  return probe.then(
-    () => true,
-    // Without an answer they must be taken to be there: a key could be disabled.
-    (error: unknown) => !(error instanceof KeyStoreError && error.failure === 'denied'),
-  )
-}
-
-/** What an operator has to do where `keepsRecords` is false. */
-export const NO_RECORDS =
-  'the keystore denies entries whose names begin with "-", so keys cannot be rotated, disabled, described, nor scheduled ' +
-  'for deletion: grant the rights to create, read, delete and list them, and restart'
 
 /**
  * All methods throw KesError: KEYSTORE_… for trouble with the keystore, the deadline's reason when it
