@@ -14,6 +14,8 @@ export interface VaultToken extends Token {
   readonly isRenewable: boolean
   /** Milliseconds after which it is to be looked after at the latest, however long it lives. */
   readonly refreshIn?: number
+  /** It was made elsewhere: no login gives another one. */
+  readonly isGiven?: boolean
 }
 
 /** @throws KeyStoreError `denied` when the credentials are wrong */
@@ -81,8 +83,8 @@ export function tokenLogin({ read, namespace, poll }: GivenToken): Login {
     const seconds = member(data, 'ttl')
     const ttl = typeof seconds === 'number' ? seconds * 1000 : 0
     const issuedAt = performance.now()
-    if (poll === undefined)
-      return { text: token, ttl, issuedAt, isRenewable: member(data, 'renewable') === true }
+    const isRenewable = member(data, 'renewable') === true
+    if (poll === undefined) return { text: token, ttl, issuedAt, isRenewable, isGiven: true }
     // What was read counts for two intervals: no longer, since nobody tells when the file has another.
     const life = ttl === 0 ? 2 * poll : Math.min(ttl, 2 * poll)
     return { text: token, ttl: life, issuedAt, isRenewable: false, refreshIn: poll }

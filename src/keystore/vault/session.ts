@@ -98,12 +98,14 @@ export class VaultSession {
 async function renew(
   api: VaultApi,
   namespace: string,
-  { text: token, ttl, isRenewable }: VaultToken,
+  { text: token, ttl, isRenewable, isGiven = false }: VaultToken,
   signal: AbortSignal,
 ): Promise<VaultToken | undefined> {
-  if (!isRenewable || ttl < SHORT) return undefined
+  if (!isRenewable || (ttl < SHORT && !isGiven)) return undefined
   const path = '/v1/auth/token/renew-self'
   const answer = await api.request({ method: 'PUT', path, body: {}, token, namespace, signal })
   const renewed = answer.status === 200 ? tokenOf(answer) : undefined
-  return renewed !== undefined && (renewed.ttl === 0 || renewed.ttl >= SHORT) ? renewed : undefined
+  if (renewed === undefined) return undefined
+  const isLong = renewed.ttl === 0 || renewed.ttl >= SHORT
+  return isLong || isGiven ? { ...renewed, isGiven } : undefined
 }

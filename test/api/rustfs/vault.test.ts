@@ -366,6 +366,18 @@ test('AppRole, Kubernetes and a token file are read from files, again at every l
   })
 })
 
+test('a token that was made elsewhere is renewed before it ends', async (t) => {
+  const { server, vault, body } = await scene(t)
+  const short = 'hvs.a-token-that-ends-soon'
+  vault.grant(short, 2)
+  await ok(server.call('POST', '/configure', { ...body, auth_method: { token: short } }))
+  await ok(server.call('POST', '/start'))
+  await until('it is renewed', async () => vault.renewals > 0)
+  vault.service.taken()
+  await useKeys(server)
+  assert.deepEqual([...new Set(tokens(vault))], [short])
+})
+
 test('a token file that others may read is refused', async (t) => {
   const { server, files, body } = await scene(t)
   const path = join(files, 'token')
