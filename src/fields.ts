@@ -122,6 +122,11 @@ export function parseAddress(text: string): Address | undefined {
   return { host: match[1] ?? match[2] ?? '', port }
 }
 
+/** Whether an address names this machine, in digits: a name could come to mean another one. */
+export function isLoopback({ host }: Address): boolean {
+  return /^127(?:\.\d{1,3}){3}$/.test(host) || host === '::1'
+}
+
 export const address = v.pipe(
   text,
   v.rawTransform<string, Address>(({ dataset, addIssue, NEVER }) => {

@@ -9,6 +9,7 @@ import {
   address,
   duration,
   endpoint,
+  isLoopback,
   onOff,
   optional,
   parseAddress,
@@ -169,4 +170,20 @@ test('a comparison of settings sees that a secret is another one, and nothing sh
   assert.equal(isDeepStrictEqual({ a }, { a: new Secret('s3cr3t-a') }), true)
   assert.equal(isDeepStrictEqual({ a }, { a: b }), false)
   assert.doesNotMatch(inspect(a, { showHidden: true }) + JSON.stringify(a), /s3cr3t/)
+})
+
+test('only digits name this machine', () => {
+  const loopback = (host: string): boolean => isLoopback({ host, port: 0 })
+  for (const host of ['127.0.0.1', '127.1.2.3', '::1']) assert.equal(loopback(host), true, host)
+  for (const host of [
+    'localhost',
+    '',
+    '0.0.0.0',
+    '::',
+    '127.0.0.1.example.com',
+    '::ffff:127.0.0.1',
+    '1127.0.0.1',
+    '192.168.0.1',
+  ])
+    assert.equal(loopback(host), false, host)
 })

@@ -1,6 +1,7 @@
 /** `kes server`: runs until SIGTERM or SIGINT. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -8,6 +9,7 @@ import type { Config, LoadOptions } from '../config/config.ts'
 import { type Loaded, loadConfig, loadConfigFile } from '../config/load.ts'
 import { newCertificate } from '../crypto/certificate.ts'
 import { ApiKey } from '../crypto/identity.ts'
+import { isLoopback } from '../fields.ts'
 import { TlsFileError } from '../pem.ts'
 import { LEVELS } from '../telemetry/log.ts'
 import { KeyStoreError } from '../keystore/keystore.ts'
@@ -90,6 +92,9 @@ async function start(config: Config): Promise<Server> {
     return await Server.start(config)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
+    const { rustfs } = config
+    if (code === 'EADDRINUSE' && rustfs !== undefined && portOf(error) === rustfs.address.port)
+      throw new CommandError(`port ${rustfs.address.port} of rustfs.address is taken`)
     if (code === 'EADDRINUSE') {
       throw new CommandError(
         `port ${config.address.port} is taken: is another server running? Choose another with --addr`,
@@ -103,6 +108,11 @@ async function start(config: Config): Promise<Server> {
     const isExpected = error instanceof KeyStoreError || error instanceof TlsFileError
     throw isExpected || code !== undefined ? new CommandError((error as Error).message) : error
   }
+}
+
+/** Of an error of listen(2). */
+function portOf(error: unknown): unknown {
+  return (error as { readonly port?: unknown }).port
 }
 
 /** A server for trying out: nothing of it is kept. */
@@ -146,6 +156,7 @@ function banner(config: Config, server: Server): string[] {
     ['Version', VERSION],
     ['KeyStore', `${keystore.kind.name}: ${keystore.kind.describe(keystore.settings)}`],
     ['Endpoints', endpoints(server).join('\n')],
+    ...rustfsRows(config, server),
     ['Admin', config.admin ?? 'none'],
     [
       'Policies',
@@ -168,7 +179,17 @@ function banner(config: Config, server: Server): string[] {
   )
 }
 
-function endpoints({ address: { address, port } }: Server): string[] {
+function rustfsRows({ rustfs }: Config, { rustfsAddress }: Server): [string, string][] {
+  if (rustfs === undefined || rustfsAddress === undefined) return []
+  const scheme = isLoopback(rustfs.address) ? 'http' : 'https'
+  return [['RustFS API', urls(rustfsAddress, scheme).join('\n')]]
+}
+
+function endpoints({ address }: Server): string[] {
+  return urls(address, 'https')
+}
+
+function urls({ address, port }: AddressInfo, scheme: 'http' | 'https'): string[] {
   const hosts =
     address === '::' || address === '0.0.0.0'
       ? interfaces()
@@ -176,7 +197,7 @@ function endpoints({ address: { address, port } }: Server): string[] {
           .filter(({ address: ip }) => !isLinkLocal(ip))
           .map(({ address: ip }) => ip)
       : [address]
-  return hosts.map((host) => `https://${host.includes(':') ? `[${host}]` : host}:${port}`)
+  return hosts.map((host) => `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`)
 }
 
 function levelName(threshold: number): string {

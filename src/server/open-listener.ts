@@ -100,8 +100,3 @@ function openTls({ options }: Tls): TlsOptions {
   // Without resumption, nothing but the connection itself can decrypt it.
   return { ...rest, requestCert: false, secureOptions: constants.SSL_OP_NO_TICKET }
 }
-
-/** Whether an address names this machine, in digits: a name could come to mean another one. */
-export function isLoopback({ host }: Address): boolean {
-  return /^127(?:\.\d{1,3}){3}$/.test(host) || host === '::1'
-}

@@ -3,9 +3,10 @@
 import type { AddressInfo } from 'node:net'
 
 import type { RustfsConfig } from '../config/config.ts'
+import { isLoopback } from '../fields.ts'
 import { type Change, type ManagedConfig, ManagedKeys } from '../keys/managed.ts'
 import type { InFlight } from './deadlines.ts'
-import { isLoopback, OpenListener } from './open-listener.ts'
+import { OpenListener } from './open-listener.ts'
 import { RustfsPipeline } from './rustfs-pipeline.ts'
 import type { Stacks } from './stacks.ts'
 import type { State } from './state.ts'
