@@ -1,5 +1,6 @@
 /** A backend from its settings: a KeyService over a keystore of its own, once that has answered. */
 
+import { KesError } from '../../errors.ts'
 import { openAnswering } from '../../keystore/open.ts'
 import type { KeyStore } from '../../keystore/keystore.ts'
 import { decodeBase64 } from '../../json.ts'
@@ -57,12 +58,11 @@ export async function openBackend(
   const maxKeys = settings.cache?.maxKeys ?? 0
   const keys = new KeyService(store, expiryOf(settings), { counts, hasRecords, maxKeys })
   const { log } = surroundings
-  // Enclaves are the server's own keystore's.
-  const destroyEnclave = (): Promise<boolean> => Promise.resolve(false)
   const sweep = new Sweep({
     store,
-    withKeys: (_, work) => work(keys),
-    destroyEnclave,
+    withKeys: async (prefix, work) => work(ofServer(prefix, keys)),
+    // If the store is a server's keystore, too, its enclaves are that server's business.
+    destroyEnclave: async () => false,
     hasRecords,
     log,
   })
@@ -88,6 +88,12 @@ async function openStore(
   const tries = Math.min(settings.tries, MAX_TRIES)
   const limit = openingLimit(settings)
   return openVaultBackend(backend, { ...surroundings, limit, tries }, signal)
+}
+
+/** Enclaves there are none here. */
+function ofServer(prefix: string, keys: KeyService): KeyService {
+  if (prefix === '') return keys
+  throw new KesError('KEY_NOT_FOUND')
 }
 
 function expiryOf({ cache }: KmsSettings): CacheExpiry {
