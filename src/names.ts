@@ -82,6 +82,27 @@ export function pageOf(all: Iterable<string>, { prefix, from }: Listing, limit: 
   return next === undefined ? { names } : { names: names.slice(0, limit), next }
 }
 
+/** As `pageOf`, of all names in their order, without looking at each. */
+export function pageOfSorted(
+  sorted: readonly string[],
+  { prefix, from }: Listing,
+  limit: number,
+): Page {
+  const first = from > prefix ? from : prefix
+  let [start, end] = [0, sorted.length]
+  while (start < end) {
+    const middle = (start + end) >>> 1
+    if ((sorted[middle] as string) < first) start = middle + 1
+    else end = middle
+  }
+  const names: string[] = []
+  for (let at = start; sorted[at]?.startsWith(prefix) === true; at++) {
+    if (names.length === limit) return { names, next: sorted[at] as string }
+    names.push(sorted[at] as string)
+  }
+  return { names }
+}
+
 /** No name of an entry sorts before it. */
 export const FIRST_ENTRY_NAME = '-'
 

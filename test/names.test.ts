@@ -3,7 +3,15 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { checkName, continueAt, firstPage, isName, pageOf, parseListing } from '#src/names.js'
+import {
+  checkName,
+  continueAt,
+  firstPage,
+  isName,
+  pageOf,
+  pageOfSorted,
+  parseListing,
+} from '#src/names.js'
 import { RUNS } from './support/bytes.ts'
 
 const GOOD = ['a', 'A', '0', 'my-key', 'my_key', '_a', 'a_', '__', 'a--b', 'x'.repeat(80)]
@@ -161,4 +169,18 @@ test('names that are added or deleted between two pages do no harm to the others
   const first = pageOf(['a', 'b', 'c', 'd'], listing, 2)
   const second = pageOf(['a', 'aa', 'b', 'd'], parseListing(continueAt(listing, first)), 2)
   assert.deepEqual([...first.names, ...second.names], ['a', 'b', 'd'])
+})
+
+test('a page of sorted names is the page of all names', () => {
+  const short = fc.string({ unit: fc.constantFrom('-', '0', 'A', 'a', 'b', '_'), maxLength: 4 })
+  fc.assert(
+    fc.property(fc.uniqueArray(short), short, short, fc.nat(5), (names, prefix, rest, limit) => {
+      for (const from of [prefix, prefix + rest, rest, '0']) {
+        const listing = { prefix, from }
+        const plain = pageOf(names, listing, limit)
+        assert.deepEqual(pageOfSorted(names.toSorted(), listing, limit), plain)
+      }
+    }),
+    RUNS,
+  )
 })

@@ -11,7 +11,7 @@ import * as v from 'valibot'
 
 import { createFile, syncDirectory } from '../durable.ts'
 import { KesError } from '../errors.ts'
-import { isEntryName, type Listing, type Page, pageOf } from '../names.ts'
+import { isEntryName, type Listing, type Page, pageOfSorted } from '../names.ts'
 import { defineKeyStore, type KeyStore, KeyStoreError } from './keystore.ts'
 
 export const fs = defineKeyStore({
@@ -43,9 +43,12 @@ export const fs = defineKeyStore({
 /** What the names of files begin with that are being written. */
 export const DRAFT = '-tmp-'
 const DRAFT_MAX_AGE = 3_600_000
+/** Milliseconds after which no file system gives the same time again. */
+const SETTLED = 3000
 
 class DirectoryStore implements KeyStore {
   readonly #directory: string
+  #known: { readonly version: string; readonly names: readonly string[] } | undefined
 
   constructor(directory: string) {
     this.#directory = directory
@@ -91,17 +94,30 @@ class DirectoryStore implements KeyStore {
 
   async list(listing: Listing, limit: number): Promise<Page> {
     try {
-      const entries = await readdir(this.#directory, { withFileTypes: true })
-      const names: string[] = []
-      for (const entry of entries) {
-        if (isEntryName(entry.name) && !entry.isDirectory() && !entry.name.startsWith(DRAFT)) {
-          names.push(entry.name)
-        }
-      }
-      return pageOf(names, listing, limit)
+      return pageOfSorted(await this.#names(), listing, limit)
     } catch (error) {
       throw translate(error)
     }
+  }
+
+  /** All of them, sorted; read anew only when the directory has changed: a listing of many keys asks for many pages. */
+  async #names(): Promise<readonly string[]> {
+    // Also of permissions, and of another directory in its place. Looked at first: what changes meanwhile is seen the next time.
+    const { ctimeNs, ino } = await stat(this.#directory, { bigint: true })
+    const version = `${ino} ${ctimeNs}`
+    if (this.#known?.version === version) return this.#known.names
+    const entries = await readdir(this.#directory, { withFileTypes: true })
+    const names: string[] = []
+    for (const entry of entries) {
+      if (isEntryName(entry.name) && !entry.isDirectory() && !entry.name.startsWith(DRAFT)) {
+        names.push(entry.name)
+      }
+    }
+    names.sort()
+    // A change in the same moment of the file system's clock would not be seen.
+    const isSettled = Date.now() - Number(ctimeNs / 1_000_000n) > SETTLED
+    this.#known = isSettled ? { version, names } : undefined
+    return names
   }
 
   async close(): Promise<void> {}

@@ -175,3 +175,24 @@ test('a process that is killed while it makes keys leaves no half key', async (t
     for (const name of names) decodeKey(await store.get(name, SIGNAL))
   }
 })
+
+test('a listing shows what others do in the directory, however long nothing had changed', async (t) => {
+  const { path, store } = await opened(t)
+  const list = async () => (await store.list({ prefix: '', from: '' }, 10, SIGNAL)).names
+  writeFileSync(join(path, 'b'), '')
+  assert.deepEqual(await list(), ['b'])
+  // By now its names are remembered.
+  await setTimeout(3500)
+  assert.deepEqual(await list(), ['b'])
+  assert.deepEqual(await list(), ['b'])
+  writeFileSync(join(path, 'a'), '')
+  assert.deepEqual(await list(), ['a', 'b'])
+  rmSync(join(path, 'b'))
+  assert.deepEqual(await list(), ['a'])
+  await setTimeout(3500)
+  assert.deepEqual(await list(), ['a'])
+  rmSync(path, { recursive: true })
+  await assert.rejects(list(), { failure: 'unreachable' })
+  mkdirSync(path)
+  assert.deepEqual(await list(), [])
+})
