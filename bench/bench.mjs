@@ -53,7 +53,6 @@ if (values.write) {
     'docs/performance.md',
     page.replace(/<!-- bench -->.*<!-- \/bench -->/s, () => table),
   )
-  execFileSync('npx', ['prettier', '--write', '--log-level', 'warn', 'docs/performance.md'])
 }
 process.exit(0)
 

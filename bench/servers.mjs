@@ -57,13 +57,14 @@ export function file(name) {
 /**
  * Resolves when it answers a request.
  *
- * @param http the implementation of HTTP @param audit events go to a file @param keys directory of the keystore @param flags of `kes server`
+ * @param http the implementation of HTTP @param audit events go to a file @param keys directory of the keystore @param flags of `kes server` @param node flags of Node's own
  */
 export async function startOurs({
   http = 'lean',
   audit = false,
   keys = file('keys'),
   flags = [],
+  node = [],
 } = {}) {
   const port = await freePort()
   const config = file(`${port}.yml`)
@@ -85,7 +86,7 @@ keystore: { fs: { path: ${keys} } }
   const begin = performance.now()
   const stdout = audit ? openSync(file(`${port}.log`), 'w') : 'ignore'
   const child = start(
-    ['dist/main.js', 'server', '--config', config, ...flags],
+    [...node, 'dist/main.js', 'server', '--config', config, ...flags],
     ['ignore', stdout, 'ignore'],
   )
   for (;;) {
