@@ -26,27 +26,26 @@ export class OpenListener {
   readonly #server: NetServer
   readonly #secured: TlsServer | undefined
   readonly #connections = new Map<Socket, Connection>()
-  /** Every TCP connection, those in their handshake, too. */
-  readonly #sockets = new Set<Socket>()
+  /** TCP connections whose TLS handshake has not ended, by address and port of the client. */
+  readonly #handshakes = new Map<string, Socket>()
 
   constructor({ tls, stacks, ...options }: OpenListenerOptions) {
     let stack: Stack<NetServer>
     if (tls === undefined) {
       stack = new stacks.Plain(options)
+      stack.server.on('connection', (socket) => stack.speak(socket, this.#track(socket)))
     } else {
       const secured = new stacks.Secured({ ...options, tls: openTls(tls) })
-      this.#secured = secured.server
       stack = secured
+      this.#secured = secured.server
+      secured.server.prependListener('connection', (socket: Socket) => this.#shakeHands(socket))
+      secured.server.on('secureConnection', (socket) => {
+        this.#handshakes.delete(remote(socket))
+        stack.speak(socket, this.#track(socket))
+      })
     }
     this.#server = stack.server
     this.#server.maxConnections = MAX_CONNECTIONS
-    this.#server.prependListener('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
-    })
-    this.#server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) =>
-      stack.speak(socket, this.#track(socket)),
-    )
   }
 
   async listen({ host, port }: Address): Promise<AddressInfo> {
@@ -69,18 +68,19 @@ export class OpenListener {
   /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
   async close(grace: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    const isPlain = this.#secured === undefined
-    for (const socket of this.#sockets) {
-      const connection = this.#connections.get(socket)
-      // Over TLS these are the sockets below: the connections are drained by themselves.
-      if (isPlain && connection === undefined) socket.destroy()
-    }
+    for (const socket of this.#handshakes.values()) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()
     const timer = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy()
+      for (const socket of this.#connections.keys()) socket.destroy()
     }, grace)
     await closed
     clearTimeout(timer)
+  }
+
+  #shakeHands(socket: Socket): void {
+    const key = remote(socket)
+    this.#handshakes.set(key, socket)
+    socket.once('close', () => this.#handshakes.delete(key))
   }
 
   #track(socket: Socket): Connection {
@@ -97,6 +97,10 @@ export class OpenListener {
 /** The server's certificate, and nothing asked of the client. */
 function openTls({ options }: Tls): TlsOptions {
   const { ca: _, sessionIdContext: __, ...rest } = options
-  // Without resumption, nothing but the connection itself can decrypt it.
+  // Nobody has to renew keys of tickets that there are not; clients of this port come seldom.
   return { ...rest, requestCert: false, secureOptions: constants.SSL_OP_NO_TICKET }
+}
+
+function remote({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`
 }

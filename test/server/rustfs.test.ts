@@ -7,7 +7,6 @@ import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 
 import { loadConfig } from '#src/config/load.js'
-import { Server } from '#src/server/server.js'
 import { certificate } from '../support/certificates.ts'
 import { eventually } from '../support/process.ts'
 import { APP, OPS, PREFIX, sendTo, sign, startRustfs } from '../support/rustfs.ts'
@@ -178,8 +177,12 @@ test('a stop answers what runs, ends idle connections, and begins nothing', asyn
   }
 })
 
-test('a server that never opened this door stops as ever', async (t) => {
-  const { instance } = await startServer(t)
-  assert.ok(instance instanceof Server)
-  await instance.close()
+test('a stop does not wait for a handshake that does not come', async (t) => {
+  const server = await startRustfs(t, PRIVATE)
+  const silent = talkPlainly(server.door, { bytes: '', wait: 30_000 })
+  // The first bytes of a handshake, so that it has begun for sure.
+  const begun = talkPlainly(server.door, { bytes: Buffer.from([0x16, 3, 1, 2, 0]), wait: 30_000 })
+  assert.equal((await server.call('GET', '/keys')).status, 200)
+  await server.instance.close()
+  assert.deepEqual([(await silent).closed, (await begun).closed], [true, true])
 })
