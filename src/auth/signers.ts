@@ -52,6 +52,8 @@ export interface Claim {
   readonly signedAt: number
   /** Nothing says that the body is the client's. */
   readonly isBodyUnsigned: boolean
+  /** Who it is, is certain; else only `checkBody` can tell. */
+  readonly isVerified: boolean
   /** @throws KesError NOT_SIGNED, BAD_REQUEST when it is not the body that was signed */
   checkBody(body: Buffer): void
 }
@@ -114,6 +116,7 @@ export class Signers {
       signature,
       signedAt,
       isBodyUnsigned: payload === UNSIGNED,
+      isVerified: payload !== undefined,
       checkBody: (body) => {
         if (payload === UNSIGNED) return
         const digest = createHash('sha256').update(body).digest()

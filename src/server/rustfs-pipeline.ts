@@ -28,6 +28,8 @@ import { decodePath, originForm } from './target.ts'
 /** Milliseconds until the body must be there; a route may take longer than that. */
 const BODY_TIMEOUT = 15_000
 const MAX_BODY = 1_048_576
+/** Of somebody who may be nobody. */
+const MAX_UNVERIFIED_BODY = 65_536
 const ADMIN = 'admin'
 
 /** What is known of a request so far. */
@@ -75,7 +77,7 @@ export class RustfsPipeline extends Pipeline {
     progress.claim = claim
     this.inFlight.add(exchange, BODY_TIMEOUT)
     // On every route, so that no digest goes unverified.
-    exchange.receive(MAX_BODY)
+    exchange.receive(claim.isVerified ? MAX_BODY : MAX_UNVERIFIED_BODY)
   }
 
   protected override reply(exchange: Exchange): Promise<Reply> {

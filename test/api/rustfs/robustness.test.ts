@@ -15,6 +15,13 @@ test('58: a body beyond 1 MiB is refused, and the refusal can be read', async (t
   assert.match(String(json['message']), /1048576/)
 })
 
+test('58: of whom only the body can prove anything, 64 KiB are read', async (t) => {
+  const server = await startRustfs(t)
+  const options = { payload: null, service: 'execute-api' }
+  assert.equal((await server.call('POST', '/keys', '{}'.padEnd(65_536), options)).status, 200)
+  assert.equal((await server.call('POST', '/keys', '{}'.padEnd(65_537), options)).status, 413)
+})
+
 test('58: a body that does not come is given up', async (t) => {
   const server = await startRustfs(t)
   const body = '{"Description":"late"}'
