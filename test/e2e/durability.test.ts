@@ -4,7 +4,12 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 
-import { type ServerProcess, serverFiles, startServerProcess } from '../support/process.ts'
+import {
+  eventually,
+  type ServerProcess,
+  serverFiles,
+  startServerProcess,
+} from '../support/process.ts'
 import { tempDir } from '../support/server.ts'
 import { openSession, type Session } from '../support/session.ts'
 
@@ -48,8 +53,9 @@ test('after kill -9 in the middle of creates, every answered key is there and ev
         answered.add(name)
       }
     }
+    const before = answered.size
     const creators = Array.from({ length: IN_FLIGHT }, createUntilDead)
-    await sleep(40 + 25 * round)
+    await eventually('creates are answered', () => answered.size > before + 5 * round)
     process.kill('SIGKILL')
     assert.equal((await process.exited).signal, 'SIGKILL')
     await Promise.all(creators)

@@ -1,6 +1,6 @@
 /**
  * A process that makes one call and then has nothing more to do: whether it ends by itself shows what the client
- * leaves behind. Prints `{"outcome","handles"}` when the call is over.
+ * leaves behind. Prints `{"outcome","left"}` when the call is over.
  */
 
 import { KesClient, type KesClientOptions } from '#src/client/index.js'
@@ -14,6 +14,9 @@ export interface ChildTask {
   readonly warmUp?: boolean
   readonly close?: boolean
 }
+
+/** Milliseconds: less than what a forgotten timer or connection would live for. */
+const LIMIT = 2000
 
 const { options, call, abort, warmUp, close }: ChildTask = JSON.parse(process.argv[2] ?? '')
 const client = new KesClient(options)
@@ -34,7 +37,15 @@ const outcome = await calls[call]().then(
 )
 clearTimeout(timer)
 if (close) await client.close()
-// What was given up is closed within a few turns; after close() it must be.
-else for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
-const handles = process.getActiveResourcesInfo()
-process.stdout.write(`${JSON.stringify({ outcome, handles })}\n`)
+// What was given up is closed within a few turns, and nobody can end a lookup; after close() it must be.
+else
+  for (const end = performance.now() + LIMIT; left().length > 0 && performance.now() < end;)
+    await new Promise((resolve) => setImmediate(resolve))
+process.stdout.write(`${JSON.stringify({ outcome, left: left() })}\n`)
+
+/** Of what keeps a process alive, what a client may have made. */
+function left(): string[] {
+  return process
+    .getActiveResourcesInfo()
+    .filter((name) => /TCP|TLS|Timeout|HTTP|GetAddrInfo/i.test(name))
+}
