@@ -48,6 +48,16 @@ export function textOr(preset: string, what: string) {
   )
 }
 
+/** An http(s) URL, in a pipe of a text; a host alone is meant with https. @param example where it is neither */
+export function hostOrUrl(example: string) {
+  return v.rawTransform<string, string>(({ dataset: { value }, addIssue, NEVER }) => {
+    const url = value.includes('://') ? value : `https://${value}`
+    if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url
+    addIssue({ message: `not an endpoint: write it like ${example}` })
+    return NEVER
+  })
+}
+
 /** Milliseconds. */
 export const duration = v.pipe(
   text,

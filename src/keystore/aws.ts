@@ -2,7 +2,7 @@
 
 import * as v from 'valibot'
 
-import { optional, Secret, text } from '../fields.ts'
+import { hostOrUrl, optional, Secret, text } from '../fields.ts'
 import { defineKeyStore } from './keystore.ts'
 
 const part = (what: string) =>
@@ -39,11 +39,7 @@ const config = v.strictObject({
     text,
     v.description('Host name or URL of the service, like secretsmanager.us-east-2.amazonaws.com.'),
     v.nonEmpty('the endpoint is needed, like secretsmanager.us-east-2.amazonaws.com'),
-    v.transform((given) => (given.includes('://') ? given : `https://${given}`)),
-    v.check(
-      (given) => URL.canParse(given) && /^https?:$/.test(new URL(given).protocol),
-      'not an endpoint: write it like secretsmanager.us-east-2.amazonaws.com',
-    ),
+    hostOrUrl('secretsmanager.us-east-2.amazonaws.com'),
   ),
   region: v.pipe(
     text,

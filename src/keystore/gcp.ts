@@ -4,7 +4,7 @@ import { createPrivateKey } from 'node:crypto'
 
 import * as v from 'valibot'
 
-import { optional, Secret, text } from '../fields.ts'
+import { hostOrUrl, optional, Secret, text } from '../fields.ts'
 import { defineKeyStore } from './keystore.ts'
 import { importOptional } from './optional.ts'
 
@@ -59,11 +59,7 @@ const config = v.strictObject({
       `Host, with or without a port, or URL of the service; ${GOOGLE} by default. An http:// URL is an emulator that speaks REST.`,
     ),
     v.transform((given) => (given === '' ? GOOGLE : given)),
-    v.transform((given) => (given.includes('://') ? given : `https://${given}`)),
-    v.check(
-      (given) => URL.canParse(given) && /^https?:$/.test(new URL(given).protocol),
-      `not an endpoint: write it like ${GOOGLE}:443`,
-    ),
+    hostOrUrl(`${GOOGLE}:443`),
   ),
   scopes: v.pipe(
     optional(v.array(text), []),

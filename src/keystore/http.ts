@@ -3,19 +3,14 @@
  * (keystores.md 0.5, 0.7). It knows no vendor: which status means what is the keystore's business.
  */
 
-import {
-  Agent as HttpAgent,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  request as httpRequest,
-} from 'node:http'
+import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ClientTlsFiles } from '../fields.ts'
-import { member } from '../json.ts'
 import { VERSION } from '../version.ts'
 import { LostError, watchConnection } from './connection.ts'
+import { HttpAnswer, isTransientStatus, isWebPage } from './http-answer.ts'
 import { KeyStoreError } from './keystore.ts'
 import { clientTls } from './tls.ts'
 
@@ -25,8 +20,6 @@ const TRIES = 3
 /** Milliseconds between two tries, on average. */
 const MAX_PAUSE = 3000
 const MAX_ANSWER = 2 * 1024 * 1024
-/** How much of what a service says about an error goes into our message. */
-const MAX_QUOTE = 300
 
 export interface HttpOptions {
   /** Base URLs of one service, without a final slash; the next one is tried where one fails. */
@@ -60,76 +53,6 @@ export interface HttpRequest {
   /** Bytes of the answer's body; default 2 MiB. */
   readonly maxAnswer?: number
   readonly signal: AbortSignal
-}
-
-/** Any answer: a status is judged by the caller. */
-export class HttpAnswer {
-  readonly status: number
-  readonly headers: IncomingHttpHeaders
-  readonly body: Buffer
-  /** An earlier try may have reached the service, too. */
-  readonly wasRepeated: boolean
-  /** Scheme, host and port that answered. */
-  readonly origin: string
-  readonly #secrets: readonly string[]
-
-  constructor(
-    { statusCode = 0, headers }: IncomingMessage,
-    body: Buffer,
-    origin: string,
-    { wasRepeated, secrets }: { wasRepeated: boolean; secrets: readonly string[] },
-  ) {
-    this.status = statusCode
-    this.headers = headers
-    this.body = body
-    this.origin = origin
-    this.wasRepeated = wasRepeated
-    this.#secrets = secrets
-  }
-
-  get isJson(): boolean {
-    return /^application\/json\b/i.test(this.headers['content-type'] ?? '')
-  }
-
-  /** @throws KeyStoreError `failed` when the body is no JSON, or not whole; it is never quoted. */
-  json(): unknown {
-    try {
-      return JSON.parse(this.body.toString()) as unknown
-    } catch {
-      const type = this.headers['content-type'] ?? 'nothing'
-      const hint = this.isJson ? '' : `, but ${type}; is the endpoint right?`
-      throw new KeyStoreError('failed', `${this.origin}: the answer is not JSON${hint}`)
-    }
-  }
-
-  /** What the service says in this field of its JSON, or in plain text. */
-  reason(field: string): string {
-    const said = this.isJson ? member(this.json(), field) : this.body.toString()
-    return typeof said === 'string' ? said : ''
-  }
-
-  /**
-   * The error that this answer is: 401 and 403 deny; 408, 429, 502, 503 and 504 are no answer; the rest failed.
-   *
-   * @param what was tried, and which right it needs
-   * @param reason the service's own words; what was sent to it is cut out of them
-   */
-  error(what: string, reason: string): KeyStoreError {
-    const failure =
-      this.status === 401 || this.status === 403
-        ? 'denied'
-        : [408, 429, 502, 503, 504].includes(this.status)
-          ? 'unreachable'
-          : 'failed'
-    let quote = reason.replace(/\s+/g, ' ').trim()
-    for (const secret of this.#secrets) quote = quote.replaceAll(secret, '…')
-    if (quote.length > MAX_QUOTE) quote = `${quote.slice(0, MAX_QUOTE)}…`
-    const said = quote === '' ? '' : `: ${quote}`
-    return new KeyStoreError(
-      failure,
-      `${this.origin}: ${what}: answered with status ${this.status}${said}`,
-    )
-  }
 }
 
 /** One service. Nothing is sent before the first request; `close` ends what is under way. */
@@ -317,16 +240,6 @@ export class HttpClient {
       for (const sockets of Object.values(freeSockets))
         for (const socket of sockets ?? []) socket.destroy()
   }
-}
-
-/** 429, and 5xx except 501. */
-export function isTransientStatus({ status }: HttpAnswer): boolean {
-  return status === 429 || (status >= 500 && status !== 501)
-}
-
-/** A sign-in page, or that of a proxy: whatever it is, the service has not said yes. */
-function isWebPage({ status, headers }: HttpAnswer): boolean {
-  return status < 300 && /^text\/html\b/i.test(headers['content-type'] ?? '')
 }
 
 function closedError(): KeyStoreError {

@@ -21,9 +21,6 @@ export function importAwsSdk<T>(name: string, load: () => Promise<T>): Promise<T
   return importOptional(name, load)
 }
 
-/** How much of what a service says about an error goes into our message. */
-const MAX_QUOTE = 300
-
 /**
  * What `work` resolves to. Libraries retry and sleep on their own; the caller waits no longer than `signal` lets.
  *
@@ -99,16 +96,4 @@ export function connectionError(
       })
   }
   return undefined
-}
-
-/** A status without an answer of the service itself: too many requests, or something between us and it. */
-export function isNoAnswer(status: number | undefined): boolean {
-  return status !== undefined && [408, 429, 502, 503, 504].includes(status)
-}
-
-/** A service's own words, in one line and not too many, without the value that was sent to it. */
-export function quote(words: string, value?: string): string {
-  let line = words.replace(/\s+/g, ' ').trim()
-  if (value !== undefined && value.length > 0) line = line.replaceAll(value, '…')
-  return line.length > MAX_QUOTE ? `${line.slice(0, MAX_QUOTE)}…` : line
 }

@@ -4,7 +4,8 @@
  */
 
 import { type Deadline, within } from '../deadline.ts'
-import type { HttpAnswer, HttpRequest } from './http.ts'
+import type { HttpAnswer } from './http-answer.ts'
+import type { HttpRequest } from './http.ts'
 
 export interface Token {
   readonly text: string

@@ -4,7 +4,8 @@ import type { SecretsManagerServiceException } from '@aws-sdk/client-secrets-man
 
 import { KesError } from '../../errors.ts'
 import { KeyStoreError } from '../keystore.ts'
-import { connectionError, isNoAnswer, quote } from '../sdk.ts'
+import { isNoAnswer, quote } from '../said.ts'
+import { connectionError } from '../sdk.ts'
 
 /** As IAM policies name it. */
 export type Action =

@@ -1,7 +1,8 @@
 /** What errors of Azure's clients mean for a keystore (keystores.md 8). */
 
 import { KeyStoreError } from '../keystore.ts'
-import { connectionError, isNoAnswer, quote } from '../sdk.ts'
+import { isNoAnswer, quote } from '../said.ts'
+import { connectionError } from '../sdk.ts'
 
 /** As access policies name it, and as roles do. */
 export const PERMISSIONS = {

@@ -7,7 +7,8 @@ import * as v from 'valibot'
 
 import { within } from '../../deadline.ts'
 import type { EtcdConfig } from '../etcd.ts'
-import { type HttpAnswer, HttpClient } from '../http.ts'
+import type { HttpAnswer } from '../http-answer.ts'
+import { HttpClient } from '../http.ts'
 import { KeyStoreError } from '../keystore.ts'
 
 /** Of a member; where there are others, a silent one must not cost the whole deadline. */

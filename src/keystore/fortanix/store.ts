@@ -4,7 +4,8 @@ import { KesError } from '../../errors.ts'
 import { decodeBase64, member } from '../../json.ts'
 import { type Listing, type Page, pageOf } from '../../names.ts'
 import type { FortanixConfig } from '../fortanix.ts'
-import { type HttpAnswer, HttpClient, type HttpRequest } from '../http.ts'
+import type { HttpAnswer } from '../http-answer.ts'
+import { HttpClient, type HttpRequest } from '../http.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 
 const MAX_LISTING = 32 * 1024 * 1024

@@ -2,7 +2,8 @@
 
 import { KesError } from '../../errors.ts'
 import { KeyStoreError } from '../keystore.ts'
-import { connectionError, quote } from '../sdk.ts'
+import { quote } from '../said.ts'
+import { connectionError } from '../sdk.ts'
 
 export const Code = {
   cancelled: 1,

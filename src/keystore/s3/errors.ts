@@ -4,7 +4,8 @@ import type { S3ServiceException } from '@aws-sdk/client-s3'
 
 import { KesError } from '../../errors.ts'
 import { KeyStoreError } from '../keystore.ts'
-import { connectionError, isNoAnswer, quote } from '../sdk.ts'
+import { isNoAnswer, quote } from '../said.ts'
+import { connectionError } from '../sdk.ts'
 
 /** As IAM policies name it. */
 export type Action = 's3:PutObject' | 's3:GetObject' | 's3:DeleteObject' | 's3:ListBucket'

@@ -2,13 +2,8 @@
 
 import type { ClientTlsFiles } from '../../fields.ts'
 import { member } from '../../json.ts'
-import {
-  type HttpAnswer,
-  HttpClient,
-  type HttpOptions,
-  type HttpRequest,
-  isTransientStatus,
-} from '../http.ts'
+import { type HttpAnswer, isTransientStatus } from '../http-answer.ts'
+import { HttpClient, type HttpOptions, type HttpRequest } from '../http.ts'
 import { KeyStoreError } from '../keystore.ts'
 
 export interface VaultRequest extends Omit<HttpRequest, 'headers'> {

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 
 import { member } from '../../json.ts'
-import type { HttpAnswer } from '../http.ts'
+import type { HttpAnswer } from '../http-answer.ts'
 import { KeyStoreError } from '../keystore.ts'
 import type { Token } from '../token.ts'
 import type { VaultConfig } from '../vault.ts'

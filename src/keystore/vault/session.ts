@@ -3,7 +3,7 @@
  * when Vault no longer takes it (keystores.md 2.2).
  */
 
-import type { HttpAnswer } from '../http.ts'
+import type { HttpAnswer } from '../http-answer.ts'
 import { TokenKeeper, type TokenSource } from '../token.ts'
 import type { VaultApi, VaultRequest } from './api.ts'
 import { type Login, tokenOf, type VaultToken } from './login.ts'

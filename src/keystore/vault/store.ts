@@ -3,7 +3,7 @@
 import { KesError } from '../../errors.ts'
 import { member } from '../../json.ts'
 import { type Listing, type Page, pageOf } from '../../names.ts'
-import type { HttpAnswer } from '../http.ts'
+import type { HttpAnswer } from '../http-answer.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import type { VaultConfig } from '../vault.ts'
 import { isAbsent, pathOf, reasonOf, VaultApi, type VaultHttp } from './api.ts'
