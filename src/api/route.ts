@@ -1,5 +1,6 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
+import type { AccessChange } from '../auth/change.ts'
 import type { Generation, Question } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
@@ -77,6 +78,12 @@ export interface Services extends Realm {
   readonly log: ErrorLog
   /** Days that a deletion without a date of its own waits for; 0: it is done at once. */
   readonly deletionWindow: number
+  /**
+   * Changes who may do what in a realm, in every process of this server; resolves when it counts everywhere.
+   *
+   * @throws KesError why it is refused
+   */
+  change(realm: Realm, change: AccessChange): Promise<void>
   /** How callers are answered whose policy does not say. */
   readonly generation: Generation
   /** What `/v1/api` lists. */

@@ -6,6 +6,7 @@
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
 import { now, type Timestamp } from '../time.ts'
+import { type AccessRecord, policyOf, textOf } from './change.ts'
 import type { Policy, Question } from './policy.ts'
 
 const MAX_PATH_IN_ANSWER = 256
@@ -66,6 +67,20 @@ export class Access {
   /** Requests that began here and go on under the next configuration change that one. */
   followedBy(next: Access): void {
     this.#changes = next.#changes
+  }
+
+  /** What another process needs to know to decide as this one does. */
+  get record(): AccessRecord {
+    const { policies, assignments } = this.#changes
+    const texts = [...policies].map(([name, made]) => [name, made && textOf(made)] as const)
+    return { policies: texts, assignments: [...assignments] }
+  }
+
+  /** From now on it is decided as where the record was made, under the same configuration. */
+  restore({ policies, assignments }: AccessRecord): void {
+    for (const [name, text] of policies) this.#changes.policies.set(name, text && policyOf(text))
+    for (const [identity, assignment] of assignments)
+      this.#changes.assignments.set(identity, assignment)
   }
 
   /** Every identity that means anything here, the admin's too. */
@@ -167,7 +182,7 @@ export class Access {
    * @throws KesError POLICY_NOT_FOUND; BAD_ASSIGNMENT for the admin's identity;
    *   NOT_ALLOWED for one's own identity
    */
-  assign(identity: Identity, policy: string, by: Identity): void {
+  assign(identity: Identity, policy: string, by: Identity, at = now()): void {
     if (identity === this.admin) {
       throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to admin' })
     }
@@ -176,7 +191,7 @@ export class Access {
       this.#refuse(by, path, () => 'nobody can assign a policy to themselves')
     }
     this.#existing(policy)
-    this.#changes.assignments.set(identity, { policy, createdAt: now(), createdBy: by })
+    this.#changes.assignments.set(identity, { policy, createdAt: at, createdBy: by })
   }
 
   /** Takes an identity's policy away. @throws KesError IDENTITY_NOT_FOUND, BAD_ASSIGNMENT for the admin's */

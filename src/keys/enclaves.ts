@@ -7,11 +7,14 @@
 import { setMaxListeners } from 'node:events'
 
 import { Access } from '../auth/access.ts'
+import { type AccessRecord, change, type RealmChange } from '../auth/change.ts'
+import { type Bus, LocalBus, topic } from '../bus.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
 import { type ErrorCode, isCode, KesError } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
 import { isName } from '../names.ts'
+import type { Relay } from '../telemetry/relay.ts'
 import { EventStream } from '../telemetry/stream.ts'
 import { inDays, now, rfc3339, type Timestamp } from '../time.ts'
 import { ask } from './ask.ts'
@@ -41,11 +44,27 @@ const MAX_ABSENT = 1000
 const AT_ONCE = 16
 const PAGE = 1024
 
+/** An enclave was made or deleted: whoever asks for it from now on asks the keystore. */
+const CHANGED = topic<string>('enclave')
+
+/** What is known of an enclave's policies, which are in no keystore. */
+interface Known {
+  readonly entry: EnclaveEntry
+  readonly access: Access
+}
+
 interface Found {
   readonly realm: Realm
   /** What the keystore says of it. */
   readonly entry: EnclaveEntry
   checkedAt: number
+}
+
+/** What another process needs to know of an enclave's policies. */
+export interface EnclaveRecord {
+  readonly name: string
+  readonly entry: EnclaveEntry
+  readonly changes: AccessRecord
 }
 
 export interface EnclavesOptions {
@@ -54,6 +73,9 @@ export interface EnclavesOptions {
   readonly expiry: CacheExpiry
   readonly counts: CacheCounts
   readonly hasRecords: boolean
+  /** To those who serve the same enclaves. */
+  readonly bus?: Bus
+  readonly relay?: Relay | undefined
 }
 
 export class Enclaves {
@@ -61,18 +83,27 @@ export class Enclaves {
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
   readonly #hasRecords: boolean
+  readonly #bus: Bus
+  readonly #relay: Relay | undefined
+  readonly #unsubscribe: () => void
   #expiry: CacheExpiry
   readonly #found = new Map<string, Found>()
+  /** Also of enclaves that only others have found so far. */
+  readonly #known = new Map<string, Known>()
   readonly #flights = new Map<string, Promise<Realm | undefined>>()
   /** Names that were not found, and when. */
   readonly #absent = new Map<string, number>()
 
-  constructor({ store, health, expiry, counts, hasRecords }: EnclavesOptions) {
+  constructor(options: EnclavesOptions) {
+    const { store, health, expiry, counts, hasRecords, bus = new LocalBus(), relay } = options
     this.#store = store
     this.#health = health
     this.#expiry = expiry
     this.#counts = counts
     this.#hasRecords = hasRecords
+    this.#bus = bus
+    this.#relay = relay
+    this.#unsubscribe = bus.subscribe(CHANGED, (name) => this.#forget(name))
   }
 
   /** Undefined when there is none of this name. @throws KesError KEYSTORE_READ */
@@ -84,12 +115,36 @@ export class Enclaves {
       return undefined
     let flight = this.#flights.get(name)
     if (flight === undefined) {
-      flight = this.#look(name)
+      flight = this.#look(name, () => this.#flights.get(name) === flight)
       this.#flights.set(name, flight)
-      const land = (): void => void this.#flights.delete(name)
+      const land = (): void => {
+        if (this.#flights.get(name) === flight) this.#flights.delete(name)
+      }
       flight.then(land, land)
     }
     return within(flight, deadline)
+  }
+
+  /**
+   * Changes who may do what in an enclave, whether or not it was looked for here.
+   *
+   * @throws KesError why it is refused
+   */
+  change({ enclave, admin, createdAt, change: what }: RealmChange): void {
+    if (admin === undefined) throw new Error('bug: an enclave without an admin')
+    change(this.#accessOf(enclave, { admin, createdAt }), what)
+  }
+
+  get records(): EnclaveRecord[] {
+    return [...this.#known].map(([name, { entry, access }]) => ({
+      name,
+      entry,
+      changes: access.record,
+    }))
+  }
+
+  restore(records: readonly EnclaveRecord[]): void {
+    for (const { name, entry, changes } of records) this.#accessOf(name, entry).restore(changes)
   }
 
   /** @throws KesError BAD_NAME, ENCLAVE_EXISTS, KEYSTORE_CREATE */
@@ -110,7 +165,7 @@ export class Enclaves {
     } catch (error) {
       throw isCode(error, 'KEY_EXISTS') ? new KesError('ENCLAVE_EXISTS') : error
     }
-    this.#forget(name)
+    await this.#bus.ask(CHANGED, name)
   }
 
   /**
@@ -126,7 +181,7 @@ export class Enclaves {
     const isWaiting = days > 0 && before?.destroyAt !== undefined
     if (!isThere || isWaiting) throw new KesError('ENCLAVE_NOT_FOUND')
     if (before === undefined) await this.#putMark(name, days, deadline)
-    this.#forget(name)
+    await this.#bus.ask(CHANGED, name)
     if (days === 0 || before !== undefined) await this.#destroy(name, deadline)
   }
 
@@ -150,7 +205,7 @@ export class Enclaves {
     try {
       return await work(keys)
     } finally {
-      keys.cache.close()
+      keys.forget()
     }
   }
 
@@ -162,10 +217,12 @@ export class Enclaves {
 
   /** Ends timers and follows nobody any more. The keystore is closed by whoever opened it. */
   close(): void {
+    this.#unsubscribe()
     for (const name of this.#found.keys()) this.#forget(name)
   }
 
-  async #look(name: string): Promise<Realm | undefined> {
+  /** @param isWanted false once the enclave was made or deleted meanwhile */
+  async #look(name: string, isWanted: () => boolean): Promise<Realm | undefined> {
     const found = this.#found.get(name)
     let entry: EnclaveEntry | undefined
     try {
@@ -176,6 +233,8 @@ export class Enclaves {
       if (found !== undefined && this.#health.downSince !== undefined) return found.realm
       throw error
     }
+    // What was read may be old.
+    if (!isWanted()) return this.find(name, { signal: AbortSignal.timeout(FIND_LIMIT) })
     if (entry === undefined) {
       this.#forget(name)
       if (this.#absent.size >= MAX_ABSENT) this.#absent.clear()
@@ -186,19 +245,33 @@ export class Enclaves {
       found.checkedAt = performance.now()
       return found.realm
     }
-    this.#forget(name)
-    const realm = this.#open(name, entry)
+    const known = this.#known.get(name)
+    if (known === undefined || !isSame(known.entry, entry)) this.#forget(name)
+    const realm = this.#open(name, this.#accessOf(name, entry))
     this.#found.set(name, { realm, entry, checkedAt: performance.now() })
     return realm
   }
 
-  #open(name: string, { admin, createdAt }: EnclaveEntry): Realm {
+  #open(name: string, access: Access): Realm {
     return {
       enclave: name,
       keys: this.#keysOf(enclavePrefix(name)),
-      access: new Access({ admin, policies: [], assignments: new Map(), createdAt }),
-      events: new EventStream(),
+      access,
+      events: new EventStream(`audit:${name}`, this.#relay),
     }
+  }
+
+  /** Of this very enclave: one that was deleted and made again begins anew. */
+  #accessOf(name: string, entry: EnclaveEntry): Access {
+    const known = this.#known.get(name)
+    if (known !== undefined && isSame(known.entry, entry)) return known.access
+    const { admin, createdAt } = entry
+    const access = new Access({ admin, policies: [], assignments: new Map(), createdAt })
+    // Somebody still speaks of the one from before.
+    if (known !== undefined && isOlder(createdAt, known.entry.createdAt)) return access
+    this.#forget(name)
+    this.#known.set(name, { entry, access })
+    return access
   }
 
   #keysOf(prefix: string): KeyService {
@@ -206,17 +279,20 @@ export class Enclaves {
       counts: this.#counts,
       health: this.#health,
       hasRecords: this.#hasRecords,
+      bus: this.#bus,
+      scope: prefix,
     })
   }
 
   #forget(name: string): void {
     const found = this.#found.get(name)
     this.#found.delete(name)
+    this.#known.delete(name)
     this.#flights.delete(name)
     this.#absent.delete(name)
     if (found === undefined) return
     found.realm.events.close()
-    found.realm.keys.cache.close()
+    found.realm.keys.forget()
   }
 
   async #isDeleted(name: string, deadline: Deadline): Promise<boolean> {
@@ -317,4 +393,8 @@ function decodeEntry(name: string, value: Uint8Array): EnclaveEntry {
 
 function isSame(a: EnclaveEntry, b: EnclaveEntry): boolean {
   return a.admin === b.admin && rfc3339(a.createdAt) === rfc3339(b.createdAt)
+}
+
+function isOlder(a: Timestamp, b: Timestamp): boolean {
+  return a.seconds < b.seconds || (a.seconds === b.seconds && a.nanos < b.nanos)
 }

@@ -3,6 +3,7 @@
  * cache knows when to go offline even if no request does.
  */
 
+import { type Bus, LocalBus, topic } from '../bus.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 
 /** Milliseconds. */
@@ -14,19 +15,26 @@ const POLL_INTERVAL = 10_000
 const DOWN_MAX_AGE = 200
 const DOWN_INTERVAL = 250
 
+/** Somebody has found that a keystore does not answer: all look for themselves. */
+const DOWN = topic<void>('keystore:down')
+
 /** What a probe found: milliseconds until the answer, or why there was none. */
 export type Probe = { readonly latency: number } | { readonly error: unknown }
 
 export class KeyStoreHealth {
   readonly #store: KeyStore
+  readonly #bus: Bus
+  readonly #unsubscribe: () => void
   #poll: NodeJS.Timeout | undefined
   #probe: Promise<Probe> | undefined
   #probedAt = Number.NEGATIVE_INFINITY
   #downSince: number | undefined
   #isClosed = false
 
-  constructor(store: KeyStore) {
+  constructor(store: KeyStore, bus: Bus = new LocalBus()) {
     this.#store = store
+    this.#bus = bus
+    this.#unsubscribe = bus.subscribe(DOWN, () => void this.probe())
     this.#wait()
   }
 
@@ -49,11 +57,13 @@ export class KeyStoreHealth {
   reportDown(): void {
     if (this.#downSince !== undefined) return
     this.#downSince = performance.now()
+    void this.#bus.publish(DOWN, undefined)
     this.#wait()
   }
 
   close(): void {
     this.#isClosed = true
+    this.#unsubscribe()
     clearTimeout(this.#poll)
   }
 

@@ -1,5 +1,6 @@
 /** Keys by name, for every dialect: the only way from a request to the keystore. */
 
+import { type Bus, LocalBus, type Topic, topic } from '../bus.ts'
 import type { Cipher } from '../crypto/aead.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type Deadline, within } from '../deadline.ts'
@@ -29,6 +30,13 @@ export const GRACE = 3_600_000
 /** Sorts before every valid key name, and behind the server's own entries, which begin with `-`. */
 const FIRST_NAME = '0'
 
+/** What has happened to a key, or may have. */
+interface Alteration {
+  readonly name: string
+  /** Nobody knows whether it was done. */
+  readonly isInDoubt: boolean
+}
+
 export interface Import {
   readonly cipher: Cipher
   /** 32 bytes. */
@@ -45,6 +53,10 @@ export interface KeyServiceOptions {
   readonly hasRecords?: boolean
   /** How many keys to keep in memory at most; default: all that are used. */
   readonly maxKeys?: number
+  /** To those who have the same keys in their caches. */
+  readonly bus?: Bus
+  /** What the names of the keys' entries begin with, beside the name. */
+  readonly scope?: string
 }
 
 /**
@@ -56,14 +68,23 @@ export class KeyService {
   readonly cache: KeyCache
   readonly #store: KeyStore
   readonly #entries: KeyEntries
+  readonly #bus: Bus
+  readonly #changed: Topic<Alteration>
+  readonly #unsubscribe: () => void
   /** Requests that began and may still ask. */
   #users = 0
   #onIdle = (): void => {}
 
   constructor(store: KeyStore, expiry: CacheExpiry, options: KeyServiceOptions = {}) {
     const { counts = { hits: 0, misses: 0 }, hasRecords = true } = options
+    const { bus = new LocalBus(), scope = '' } = options
     this.#store = store
     this.#entries = new KeyEntries(store, hasRecords)
+    this.#bus = bus
+    this.#changed = topic(`key:${scope}`)
+    this.#unsubscribe = bus.subscribe(this.#changed, ({ name, isInDoubt }) =>
+      isInDoubt ? this.cache.doubt(name) : this.cache.evict(name),
+    )
     this.health = options.health ?? new KeyStoreHealth(store)
     const source = {
       fetch: (name: string, known: Key | undefined) => this.#fetch(name, known),
@@ -249,8 +270,14 @@ export class KeyService {
 
   async close(): Promise<void> {
     this.health.close()
-    this.cache.close()
+    this.forget()
     await this.#store.close()
+  }
+
+  /** Caches nothing any more; the keystore stays open. */
+  forget(): void {
+    this.#unsubscribe()
+    this.cache.close()
   }
 
   async #fetch(name: string, known?: Key): Promise<Key> {
@@ -333,19 +360,27 @@ export class KeyService {
     deadline: Deadline,
     work: Promise<T>,
   ): Promise<T> {
+    let told: Promise<unknown> | undefined
     // Also when it is done too late for whoever asked.
     const done = work.then((result) => {
-      this.cache.evict(name)
+      told = this.#tell({ name, isInDoubt: false })
       return result
     })
     try {
-      return await this.#ask(code, deadline, done)
+      const result = await this.#ask(code, deadline, done)
+      await told
+      return result
     } catch (error) {
-      if (isCode(error, 'KEY_NOT_FOUND')) this.cache.evict(name)
-      // It may have been done all the same.
-      else if (!isCode(error, 'KEY_EXISTS')) this.cache.doubt(name)
+      // Without a verdict of the keystore it may have been done all the same.
+      if (!isCode(error, 'KEY_EXISTS'))
+        await this.#tell({ name, isInDoubt: !isCode(error, 'KEY_NOT_FOUND') })
       throw error
     }
+  }
+
+  /** Resolves when every cache knows. */
+  async #tell(change: Alteration): Promise<void> {
+    await this.#bus.ask(this.#changed, change)
   }
 
   #ask<T>(code: ErrorCode, deadline: Deadline, work: Promise<T>): Promise<T> {

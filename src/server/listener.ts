@@ -6,16 +6,13 @@
 
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { isDeepStrictEqual } from 'node:util'
 
 import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
 import { Connection } from './connection.ts'
 import { whenPast } from './expiry.ts'
 import { endPolitely, type Stack, type StackOptions } from './stack.ts'
 import type { Stacks } from './stacks.ts'
-import { newTicketKeys, type Tls } from './tls.ts'
-
-const TICKET_LIFETIME = 3_600_000
+import type { Tls } from './tls.ts'
 
 /** Word for word Go's. */
 const PLAIN_HTTP =
@@ -41,14 +38,13 @@ export class Listener {
   /** By address and port of the client. */
   readonly #handshakes = new Map<string, Handshake>()
   #tls: Tls
-  readonly #ticketTimer: NodeJS.Timeout
 
   constructor(options: ListenerOptions) {
     this.#options = options
     this.#tls = options.tls
     this.#stack = new options.Stack({
       ...options,
-      tls: { ...options.tls.options, ticketKeys: newTicketKeys() },
+      tls: options.tls.options,
     })
     const { server } = this.#stack
     server.on('secureConnection', (socket: TLSSocket) => {
@@ -62,18 +58,17 @@ export class Listener {
       else this.#stack.speak(socket, connection)
     })
     this.#answerPlainHttp()
-    this.#ticketTimer = setInterval(
-      () => server.setTicketKeys(newTicketKeys()),
-      TICKET_LIFETIME,
-    ).unref()
   }
 
-  async listen(host: string, port: number): Promise<AddressInfo> {
+  /** @param ticketKeys what sessions are resumed by */
+  async listen(host: string, port: number, ticketKeys: Buffer): Promise<AddressInfo> {
     const { server } = this.#stack
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host, port }, () => {
         server.off('error', reject)
+        // Now and not before: a worker of a cluster has just been given those that the first worker began with.
+        server.setTicketKeys(ticketKeys)
         resolve()
       })
     })
@@ -84,21 +79,25 @@ export class Listener {
    * Handshakes that begin now go by it. Connections go on, unless it is decided in another way who is let in:
    * then they end with their running requests, since nobody has looked at their certificates in that way.
    *
+   * @param ticketKeys none that were used before
    * @returns whether it is any different
    */
-  use(tls: Tls): boolean {
-    if (isDeepStrictEqual(tls, this.#tls)) return false
+  use(tls: Tls, ticketKeys: Buffer): boolean {
+    if (tls.fingerprint === this.#tls.fingerprint) return false
     const isTrustChanged = tls.trust !== this.#tls.trust
     this.#tls = tls
-    // Without new ticket keys Node would go back to those of the start.
-    this.#stack.server.setSecureContext({ ...tls.options, ticketKeys: newTicketKeys() })
+    this.#stack.server.setSecureContext({ ...tls.options, ticketKeys })
     if (isTrustChanged) for (const connection of this.#connections.values()) connection.drain()
     return true
   }
 
+  /** From now on sessions are resumed by these keys, and by no others. */
+  useTicketKeys(ticketKeys: Buffer): void {
+    this.#stack.server.setTicketKeys(ticketKeys)
+  }
+
   /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
   async close(grace: number): Promise<void> {
-    clearInterval(this.#ticketTimer)
     const closed = new Promise<void>((resolve) => this.#stack.server.close(() => resolve()))
     for (const { socket } of this.#handshakes.values()) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()

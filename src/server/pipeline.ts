@@ -249,7 +249,6 @@ export class Pipeline {
     if (exchange.isAnswered) return
     exchange.isAnswered = true
     this.inFlight.delete(exchange)
-    if (exchange.served?.route.administrative === true && reply.status === 200) this.review()
     const { metrics, audit, keys } = exchange.services
     const took = performance.now() - exchange.startedAt
     metrics.active--
@@ -315,6 +314,8 @@ export class Pipeline {
     connection.followers.add(follower)
     this.#following.set(exchange, follower)
     stream?.follow(follower)
+    // It was not among them yet, but has begun before.
+    if (this.#state() !== exchange.services) this.review()
   }
 }
 

@@ -10,12 +10,13 @@ import { ConfigError } from '../config/load.ts'
 import { KesError } from '../errors.ts'
 import { Enclaves } from '../keys/enclaves.ts'
 import type { Change } from '../keys/managed.ts'
+import { KeyStoreHealth } from '../keys/health.ts'
 import { keepsRecords, NO_RECORDS } from '../keys/probe.ts'
 import { KeyService } from '../keys/service.ts'
 import { Sweep } from '../keys/sweep.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { TlsFileError } from '../pem.ts'
-import { createKeys, openKeyStore } from './keystore.ts'
+import { createKeys, openKeyStore, type OpenOptions } from './keystore.ts'
 import type { Lasting, State, Stores } from './state.ts'
 import { loadTls, type Tls } from './tls.ts'
 
@@ -28,9 +29,19 @@ export interface Plan {
   readonly change?: Change | undefined
 }
 
+/** With a keystore that cannot be reached. */
+export type Patience = Pick<OpenOptions, 'tries' | 'limit'>
+
 /** At the start there is nothing better to do than to wait; later, a server that works. */
-const AT_START = { tries: 5, limit: 30_000 }
-const LATER = { tries: 1, limit: 10_000 }
+export const AT_START: Patience = { tries: 5, limit: 30_000 }
+export const LATER: Patience = { tries: 1, limit: 10_000 }
+
+export interface PrepareOptions {
+  readonly signal: AbortSignal
+  /** With a keystore that is opened anew. */
+  readonly patience?: Patience | undefined
+  readonly before?: State
+}
 
 /**
  * Reads certificates, opens the keystore if it is another one than before, and creates keys. When it fails nothing
@@ -41,19 +52,18 @@ const LATER = { tries: 1, limit: 10_000 }
  */
 export async function prepare(
   config: Config,
-  { log, metrics }: Lasting,
-  signal: AbortSignal,
-  before?: State,
+  lasting: Lasting,
+  { signal, patience = LATER, before }: PrepareOptions,
 ): Promise<Plan> {
   const tls = loadTls(config)
   const kept = before !== undefined && isSameKeyStore(before.config, config) ? before : undefined
-  const patience = before === undefined ? AT_START : LATER
   const stores =
     kept === undefined
-      ? await storesOf(await openKeyStore(config, { ...patience, log, signal }), config, {
-          metrics,
-          log,
-        })
+      ? await storesOf(
+          await openKeyStore(config, { ...patience, log: lasting.log, signal }),
+          config,
+          lasting,
+        )
       : { keys: kept.keys, enclaves: kept.enclaves, sweep: kept.sweep }
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
@@ -63,7 +73,7 @@ export async function prepare(
     signal.throwIfAborted()
     return { config, stores, tls }
   } catch (error) {
-    if (kept === undefined) await stores.keys.close()
+    if (kept === undefined) await closeStores(stores)
     throw error
   }
 }
@@ -71,18 +81,13 @@ export async function prepare(
 async function storesOf(
   store: KeyStore,
   { cache }: Config,
-  { metrics, log }: Pick<Lasting, 'metrics' | 'log'>,
+  { metrics, log, bus, relay }: Lasting,
 ): Promise<Stores> {
   const hasRecords = await keepsRecords(store)
-  if (!hasRecords) log.write('WARN', NO_RECORDS)
-  const keys = new KeyService(store, cache, { counts: metrics.cache, hasRecords })
-  const enclaves = new Enclaves({
-    store,
-    health: keys.health,
-    expiry: cache,
-    counts: metrics.cache,
-    hasRecords,
-  })
+  if (!hasRecords) bus.whenFirst(() => log.write('WARN', NO_RECORDS))
+  const shared = { counts: metrics.cache, health: new KeyStoreHealth(store, bus), hasRecords, bus }
+  const keys = new KeyService(store, cache, shared)
+  const enclaves = new Enclaves({ store, expiry: cache, relay, ...shared })
   const sweep = new Sweep({
     store,
     withKeys: (prefix, work) => (prefix === '' ? work(keys) : enclaves.withKeys(prefix, work)),
@@ -91,6 +96,13 @@ async function storesOf(
     log,
   })
   return { keys, enclaves, sweep }
+}
+
+/** None of them is used any more. */
+export async function closeStores({ keys, enclaves, sweep }: Stores): Promise<void> {
+  await sweep.close()
+  enclaves.close()
+  await keys.close()
 }
 
 function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {

@@ -4,24 +4,31 @@ import { ROUTES } from '../api/index.ts'
 import { Router } from '../api/router.ts'
 import type { ServedRoute, Services } from '../api/route.ts'
 import { Access } from '../auth/access.ts'
+import { ACCESS_CHANGED } from '../auth/change.ts'
 import { ForwardedCertificates } from '../auth/forwarded.ts'
 import { Policy } from '../auth/policy.ts'
 import { Signers } from '../auth/signers.ts'
+import type { Bus } from '../bus.ts'
 import type { Config } from '../config/config.ts'
 import { TrustedCas } from '../crypto/chain.ts'
 import type { Sweep } from '../keys/sweep.ts'
+import type { Relay } from '../telemetry/relay.ts'
 import { now } from '../time.ts'
 import type { Tls } from './tls.ts'
 
-/** What outlives every configuration: counts, the time of the start, those who follow a log. */
-export type Lasting = Pick<Services, 'metrics' | 'audit' | 'log'>
+/** What outlives every configuration: counts, the time of the start, those who follow a log, the other processes. */
+export interface Lasting extends Pick<Services, 'metrics' | 'audit' | 'log'> {
+  readonly bus: Bus
+  /** Absent when there are no other processes. */
+  readonly relay: Relay | undefined
+}
 
 /** What a keystore is seen through, and what becomes due in it. */
 export interface Stores extends Pick<Services, 'keys' | 'enclaves'> {
   readonly sweep: Sweep
 }
 
-export interface State extends Services, Stores {
+export interface State extends Services, Stores, Lasting {
   /** What it was made from. */
   readonly config: Config
   readonly router: Router
@@ -40,15 +47,27 @@ export function stateOf(
   config: Config,
   stores: Stores,
   tls: Tls,
-  { metrics, audit, log }: Lasting,
+  { metrics, audit, log, bus, relay }: Lasting,
   before?: State,
 ): State {
   const routes = servedRoutes(config)
+  const { keys } = stores
+  metrics.use({
+    auditEvents: () => audit.events,
+    errorEvents: () => log.events,
+    cachedKeys: () => keys.cache.size,
+    keyStoreUp: () => (keys.health.downSince === undefined ? 1 : 0),
+  })
   return {
     config,
     metrics,
     audit,
     log,
+    bus,
+    relay,
+    change: async ({ enclave, access: { admin, createdAt } }, change) => {
+      await bus.ask(ACCESS_CHANGED, { enclave, admin, createdAt, change })
+    },
     enclave: '',
     ...stores,
     events: audit.stream,

@@ -24,6 +24,8 @@ export interface Tls {
   readonly cas: readonly string[]
   /** Stands for who is let in and by whom: address, verification, CAs. */
   readonly trust: string
+  /** Stands for all of it, in every process: contents of files and settings. */
+  readonly fingerprint: string
 }
 
 /** Reads the files anew. @throws TlsFileError */
@@ -32,10 +34,7 @@ export function loadTls({ tls: files, address }: Pick<Config, 'tls' | 'address'>
   const cert = readPem(files.cert, 'tls.cert')
   checkPair(files, key, cert)
   const ca = files.auth ? clientCas(files.ca) : []
-  const trust = createHash('sha256')
-    .update(JSON.stringify([address, files.auth, ca]))
-    .digest('hex')
-    .slice(0, 32)
+  const trust = hash([address, files.auth, ca]).slice(0, 32)
   const options: TlsOptions = {
     key,
     cert,
@@ -52,7 +51,8 @@ export function loadTls({ tls: files, address }: Pick<Config, 'tls' | 'address'>
     sessionIdContext: trust,
   }
   checkContext(files, options)
-  return { options, verify: files.auth, cas: ca, trust }
+  const fingerprint = hash([trust, key, cert, files.password])
+  return { options, verify: files.auth, cas: ca, trust, fingerprint }
 }
 
 /** Files and directories that `loadTls` reads. */
@@ -60,9 +60,15 @@ export function tlsPaths({ key, cert, auth, ca }: TlsConfig): readonly string[] 
   return [key, cert, ...(!auth ? [] : ca === '' ? systemCaPlaces() : [ca])]
 }
 
-/** To be replaced hourly: a session can be resumed for as long as its ticket's key lives. */
+/** Milliseconds after which ticket keys are replaced: a session can be resumed for as long as its ticket's key lives. */
+export const TICKET_LIFETIME = 3_600_000
+
 export function newTicketKeys(): Buffer {
   return randomBytes(48)
+}
+
+function hash(parts: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 
 function checkPair(

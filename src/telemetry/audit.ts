@@ -1,6 +1,7 @@
 /** The audit log: one event for every API call, granted, refused or failed (kes-api.md 2, kes-dialects.md). */
 
 import { quote } from '../json.ts'
+import type { Relay } from './relay.ts'
 import type { LineSink } from './sink.ts'
 import { EventStream } from './stream.ts'
 
@@ -23,14 +24,15 @@ export interface AuditEvent {
 
 /** One for the life of a server: those who follow it, and the count, outlive a change of its settings. */
 export class AuditLog {
-  readonly stream = new EventStream()
+  readonly stream: EventStream
   #sink: LineSink | undefined
   /** Events written to any target. */
   events = 0
 
   /** @param sink where each event goes as a line; absent: only to followers of the stream. */
-  constructor(sink?: LineSink) {
+  constructor(sink?: LineSink, relay?: Relay) {
     this.#sink = sink
+    this.stream = new EventStream('audit', relay)
   }
 
   /** @param sink as for the constructor */

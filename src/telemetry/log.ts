@@ -4,6 +4,7 @@
  */
 
 import { quote, stringify, unicodeEscape } from '../json.ts'
+import type { Relay } from './relay.ts'
 import type { LineSink } from './sink.ts'
 import { EventStream } from './stream.ts'
 
@@ -23,14 +24,15 @@ export interface LogSettings {
 
 /** One for the life of a server: those who follow it, and the count, outlive a change of its settings. */
 export class ErrorLog {
-  readonly stream = new EventStream()
+  readonly stream: EventStream
   readonly #sink: LineSink
   #settings: LogSettings
   /** Events of failed calls, whoever sees them. */
   events = 0
 
-  constructor(sink: LineSink, settings: LogSettings) {
+  constructor(sink: LineSink, settings: LogSettings, relay?: Relay) {
     this.#sink = sink
+    this.stream = new EventStream('error', relay)
     this.#settings = settings
   }
 

@@ -6,7 +6,10 @@
 import { availableParallelism, cpus } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 
-import type { Metric, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
+
+import { type Bus, LocalBus, topic } from '../bus.ts'
+import { type Aggregator, asMetric, type Figures, type Sample, sumOf } from './figures.ts'
 
 /** Upper bounds of `kes_http_response_time`, in seconds. */
 const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 3, 5, 10] as const
@@ -25,12 +28,17 @@ export interface Gauges {
   keyStoreUp(): number
 }
 
+/** Asked by a scrape: the figures of all processes. */
+export const FIGURES = topic<{ readonly by: number }, Promise<Figures>>('metrics')
+const HEAP_USED = topic<void, number>('heap')
+
 export class Metrics {
   /** Requests that are being worked on. */
   active = 0
   /** Requests that were refused because there were too many. */
   shed = 0
-  readonly startedAt = Date.now()
+  readonly #startedAt: number
+  readonly #bus: Bus
   /** Counted by the cache. */
   readonly cache = { hits: 0, misses: 0 }
   readonly #statuses = new Map<number, number>()
@@ -38,8 +46,18 @@ export class Metrics {
   readonly #buckets = [...BOUNDS, Infinity].map(() => 0)
   #seconds = 0
   #text: Promise<Readonly<Record<Form, Registry>>> | undefined
-  /** Of the last scrape: who knows them changes with the configuration. */
+  /** Who knows them changes with the configuration. */
   #gauges: Gauges | undefined
+  /** The scrape that goes on was asked for here. */
+  #isAsked = true
+
+  /** @param startedAt milliseconds since 1970 */
+  constructor(bus: Bus = new LocalBus(), startedAt = Date.now()) {
+    this.#bus = bus
+    this.#startedAt = startedAt
+    bus.subscribe(FIGURES, ({ by }) => this.#figures(by === bus.id))
+    bus.subscribe(HEAP_USED, heapUsed)
+  }
 
   /** @param operation what was asked for; '' when no route matched. @param took milliseconds */
   count(operation: string, status: number, took: number): void {
@@ -57,21 +75,55 @@ export class Metrics {
 
   /** Seconds since the server started. */
   get uptime(): number {
-    return (Date.now() - this.startedAt) / 1000
+    return (Date.now() - this.#startedAt) / 1000
+  }
+
+  /** Bytes, of all processes. */
+  async heapUsed(): Promise<number> {
+    const parts = await this.#bus.ask(HEAP_USED, undefined)
+    return parts.reduce((sum, part) => sum + part, 0)
+  }
+
+  /** From now on these are asked. */
+  use(gauges: Gauges): void {
+    this.#gauges = gauges
   }
 
   /** Prometheus text format 0.0.4. */
-  async text(gauges: Gauges, form: Form): Promise<string> {
-    this.#gauges = gauges
+  async text(form: Form): Promise<string> {
+    if (!this.#bus.isAlone) return this.#sum(form)
     this.#text ??= this.#registries()
     return (await this.#text)[form].metrics()
+  }
+
+  async #figures(isAsked: boolean): Promise<Figures> {
+    this.#text ??= this.#registries()
+    const { full } = await this.#text
+    this.#isAsked = isAsked
+    const figures = full.getMetricsAsJSON()
+    // Every family has been read by now.
+    this.#isAsked = true
+    return (await figures) as unknown as Figures
+  }
+
+  /** Of all processes. */
+  async #sum(form: Form): Promise<string> {
+    const { Registry } = await import('prom-client')
+    const plain = new Set(this.#families(byCode).map(({ name }) => name))
+    const shown = new Registry()
+    for (const family of await sumOf(await this.#bus.ask(FIGURES, { by: this.#bus.id }))) {
+      if (!form.startsWith('full') && !plain.has(family.name)) continue
+      const values = form.endsWith('sums') && isByCode(family) ? total(family) : family.values
+      shown.registerMetric(asMetric({ ...family, get: async () => ({ ...family, values }) }))
+    }
+    return shown.metrics()
   }
 
   async #registries(): Promise<Readonly<Record<Form, Registry>>> {
     const { collectDefaultMetrics, Registry } = await import('prom-client')
     const registry = (families: readonly Family[]): Registry => {
       const made = new Registry()
-      for (const family of families) made.registerMetric(family as unknown as Metric)
+      for (const family of families) made.registerMetric(asMetric(family))
       return made
     }
     const own = registry(this.#ownFamilies())
@@ -145,18 +197,21 @@ export class Metrics {
         'kes_system_up_time',
         'The time the server has been up and running in seconds.',
         () => this.uptime,
+        'max',
       ),
       new Family(
         'gauge',
         'kes_system_num_cpu',
         'The number of logical CPUs available on the system.',
         () => cpus().length,
+        'max',
       ),
       new Family(
         'gauge',
         'kes_system_num_cpu_used',
         'The number of logical CPUs usable by the server.',
         availableParallelism,
+        'max',
       ),
       new Family(
         'gauge',
@@ -168,7 +223,7 @@ export class Metrics {
         'gauge',
         'kes_system_mem_heap_used',
         'The number of bytes of memory used on the heap.',
-        () => memory().heapUsed,
+        heapUsed,
       ),
       new Family(
         'gauge',
@@ -187,7 +242,7 @@ export class Metrics {
 
   /** The scrape that asks is no load. */
   #others(): number {
-    return Math.max(0, this.active - 1)
+    return this.#isAsked ? Math.max(0, this.active - 1) : this.active
   }
 
   #ownFamilies(): Family[] {
@@ -233,6 +288,7 @@ export class Metrics {
         'kes_keystore_up',
         'Whether the keystore answered the last time it was asked.',
         this.#ask('keyStoreUp'),
+        'min',
       ),
     ]
   }
@@ -251,23 +307,25 @@ export class Metrics {
   }
 }
 
-/** Bytes in use, for metrics and the status call. */
-export function memory(): { readonly heapUsed: number } {
-  return { heapUsed: getHeapStatistics().used_heap_size }
+/** Bytes, of this process. */
+function heapUsed(): number {
+  return getHeapStatistics().used_heap_size
 }
 
 function byCode(codes: ReadonlyMap<number, number>): Sample[] {
   return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
 }
 
-function sum(codes: ReadonlyMap<number, number>): Sample[] {
-  return [{ labels: {}, value: [...codes.values()].reduce((total, count) => total + count, 0) }]
+function isByCode({ name }: { readonly name: string }): boolean {
+  return /^kes_http_request_(success|error|failure)$/.test(name)
 }
 
-interface Sample {
-  readonly metricName?: string
-  readonly labels: Readonly<Record<string, string | number>>
-  readonly value: number
+function total({ values }: { readonly values: readonly Sample[] }): Sample[] {
+  return [{ labels: {}, value: values.reduce((all, { value }) => all + value, 0) }]
+}
+
+function sum(codes: ReadonlyMap<number, number>): Sample[] {
+  return [{ labels: {}, value: [...codes.values()].reduce((total, count) => total + count, 0) }]
 }
 
 /** What prom-client's registry asks of a metric: its figures at the moment of the scrape. */
@@ -275,11 +333,19 @@ class Family {
   readonly name: string
   readonly help: string
   readonly type: 'gauge' | 'counter' | 'histogram'
-  readonly aggregator = 'sum'
+  /** How the figures of several processes become one. */
+  readonly aggregator: Aggregator
   readonly #read: () => number | Sample[]
 
-  constructor(type: Family['type'], name: string, help: string, read: () => number | Sample[]) {
+  constructor(
+    type: Family['type'],
+    name: string,
+    help: string,
+    read: () => number | Sample[],
+    aggregator: Aggregator = 'sum',
+  ) {
     this.type = type
+    this.aggregator = aggregator
     this.name = name
     this.help = help
     this.#read = read

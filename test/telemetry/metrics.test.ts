@@ -68,7 +68,8 @@ function parse(text: string): Map<string, Family> {
 }
 
 async function scrape(metrics: Metrics, full = false): Promise<Map<string, Family>> {
-  return parse(await metrics.text(GAUGES, full ? 'full' : 'plain'))
+  metrics.use(GAUGES)
+  return parse(await metrics.text(full ? 'full' : 'plain'))
 }
 
 function series(families: Map<string, Family>, name: string): Record<string, number> {
@@ -129,9 +130,9 @@ test('every other family has exactly one series without labels', async () => {
 test('the figures of other parts are asked for at each scrape', async () => {
   let events = 1
   const metrics = new Metrics()
-  const gauges = { ...GAUGES, auditEvents: () => events++ }
-  await metrics.text(gauges, 'plain')
-  const families = parse(await metrics.text(gauges, 'plain'))
+  metrics.use({ ...GAUGES, auditEvents: () => events++ })
+  await metrics.text('plain')
+  const families = parse(await metrics.text('plain'))
   assert.deepEqual(series(families, 'kes_log_audit_events'), { '': 2 })
   assert.deepEqual(series(families, 'kes_log_error_events'), { '': 12 })
 })
@@ -188,13 +189,16 @@ test('the full form has our own families beside those of the Go server', async (
 
 test('each scrape has the figures of whoever knows them then', async () => {
   const metrics = new Metrics()
-  await metrics.text(GAUGES, 'full')
-  const text = await metrics.text({ ...GAUGES, cachedKeys: () => 99 }, 'full')
+  metrics.use(GAUGES)
+  await metrics.text('full')
+  metrics.use({ ...GAUGES, cachedKeys: () => 99 })
+  const text = await metrics.text('full')
   assert.match(text, /^kes_cache_keys 99$/m)
 })
 
 test('the plain form stays plain after a full scrape', async () => {
   const metrics = new Metrics()
-  await metrics.text(GAUGES, 'full')
+  metrics.use(GAUGES)
+  await metrics.text('full')
   assert.deepEqual([...(await scrape(metrics)).keys()].sort(), GO_FAMILIES.sort())
 })

@@ -3,7 +3,8 @@
  * have"). They have two spellings, of v0.18 and of v0.7; whoever is denied one is denied the other.
  */
 
-import { Policy, type PolicyRules, isGlob } from '../../auth/policy.ts'
+import type { AccessChange } from '../../auth/change.ts'
+import { type PolicyRules, isGlob } from '../../auth/policy.ts'
 import { parseIdentity } from '../../crypto/identity.ts'
 import { KesError } from '../../errors.ts'
 import { checkName } from '../../names.ts'
@@ -21,7 +22,7 @@ const writePolicy = route({
   access: 'permitted',
   administrative: true,
   maxBody: MIB,
-  handle(call) {
+  async handle(call) {
     const name = checkName(call.param, 'policy name')
     const { access } = call.realm
     const body = new Body(call.body, 'invalid policy request body')
@@ -37,9 +38,9 @@ const writePolicy = route({
     const rules = { allow: paths ?? allow ?? [], deny: deny ?? kept }
     const language = call.generation
     if (language !== 'current') checkGlobs(rules)
-    const policy = new Policy(name, rules, { createdAt: now(), createdBy: call.caller, language })
-    access.write(policy, call.caller)
-    return EMPTY
+    const [at, by] = [now(), call.caller]
+    const policy = { name, rules, options: { createdAt: at, createdBy: by, language } }
+    return changed(call, { kind: 'write', policy, by, at })
   },
 })
 
@@ -52,7 +53,7 @@ const assignPolicy = route({
   administrative: true,
   twins: (policy) => [`/v1/identity/assign/${policy}`],
   maxBody: MIB,
-  handle: (call) => assign(call, call.param),
+  handle: async (call) => assign(call, call.param),
 })
 
 /** v0.7's `…/<policy>/<identity>`, and the v0.18 sample's `…/<policy>` with `{"identity"}`. */
@@ -64,7 +65,7 @@ const assignIdentity = route({
   administrative: true,
   twins: (param) => [`/v1/policy/assign/${param.split('/', 1)[0]}`],
   maxBody: MIB,
-  handle(call) {
+  async handle(call) {
     const slash = call.param.indexOf('/')
     if (slash < 0) return assign(call, call.param)
     return assign(call, call.param.slice(0, slash), call.param.slice(slash + 1))
@@ -77,9 +78,9 @@ const deletePolicy = route({
   path: '/v1/policy/delete/',
   access: 'permitted',
   administrative: true,
-  handle(call) {
-    call.realm.access.deletePolicy(checkName(call.param, 'policy name'), call.caller)
-    return EMPTY
+  async handle(call) {
+    const policy = checkName(call.param, 'policy name')
+    return changed(call, { kind: 'delete', policy, by: call.caller, at: now() })
   },
 })
 
@@ -113,7 +114,7 @@ export const CHANGE_ROUTES: readonly Route[] = [
 ]
 
 /** @param spelled the identity, where it is not in the body */
-function assign(call: Call, policy: string, spelled?: string): Reply {
+function assign(call: Call, policy: string, spelled?: string): Promise<Reply> {
   const { access } = call.realm
   checkName(policy, 'policy name')
   const text = spelled ?? new Body(call.body).optionalString('identity') ?? ''
@@ -128,14 +129,17 @@ function assign(call: Call, policy: string, spelled?: string): Reply {
   if (call.services.access.isProxy(identity)) {
     throw new KesError('BAD_ASSIGNMENT', { message: 'cannot assign policy to TLS proxy' })
   }
-  access.assign(identity, policy, call.caller)
-  return EMPTY
+  return changed(call, { kind: 'assign', policy, identity, by: call.caller, at: now() })
 }
 
-function forget(call: Call): Reply {
+async function forget(call: Call): Promise<Reply> {
   const identity = parseIdentity(checkName(call.param, 'identity'))
   if (identity === undefined) throw new KesError('IDENTITY_NOT_FOUND')
-  call.realm.access.forget(identity)
+  return changed(call, { kind: 'forget', identity, by: call.caller, at: now() })
+}
+
+async function changed({ services, realm }: Call, change: AccessChange): Promise<Reply> {
+  await services.change(realm, change)
   return EMPTY
 }
 

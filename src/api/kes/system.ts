@@ -5,7 +5,8 @@ import { availableParallelism, cpus } from 'node:os'
 import { KesError } from '../../errors.ts'
 import { stringify } from '../../json.ts'
 import { KeyStoreError } from '../../keystore/keystore.ts'
-import { type Form, memory } from '../../telemetry/metrics.ts'
+import type { Form } from '../../telemetry/metrics.ts'
+import type { EventStream } from '../../telemetry/stream.ts'
 import { COMMIT, VERSION } from '../../version.ts'
 import { type Call, EMPTY, json, type Reply, type Route, route } from '../route.ts'
 
@@ -60,7 +61,7 @@ const status = route({
         uptime: Math.floor(services.metrics.uptime),
         num_cpu: cpus().length,
         num_cpu_used: availableParallelism(),
-        mem_heap_used: memory().heapUsed,
+        mem_heap_used: await services.metrics.heapUsed(),
         mem_stack_used: 0,
         ...(latency === undefined
           ? {
@@ -85,15 +86,8 @@ const metrics = route({
 
 /** @param forms for those who know the Go server's families only, and for others */
 export async function scrape(call: Call, forms: Record<'plain' | 'full', Form>): Promise<Reply> {
-  const { audit, log, keys } = call.services
-  const gauges = {
-    auditEvents: () => audit.events,
-    errorEvents: () => log.events,
-    cachedKeys: () => keys.cache.size,
-    keyStoreUp: () => (keys.health.downSince === undefined ? 1 : 0),
-  }
   const form = PROMETHEUS.test(call.header('accept') ?? '') ? forms.full : forms.plain
-  return { status: 200, type: METRICS_TYPE, body: await call.services.metrics.text(gauges, form) }
+  return { status: 200, type: METRICS_TYPE, body: await call.services.metrics.text(form) }
 }
 
 const api = route({
@@ -122,7 +116,7 @@ const followAudit = route({
   aliases: ['/v1/log/audit/'],
   access: 'permitted',
   timeout: 0,
-  handle: ({ realm }) => ({ status: 200, type: NDJSON_TYPE, stream: realm.events }),
+  handle: ({ realm }) => followed(realm.events),
 })
 
 const followErrors = route({
@@ -133,8 +127,13 @@ const followErrors = route({
   aliases: ['/v1/log/error/'],
   access: 'permitted',
   timeout: 0,
-  handle: ({ services }) => ({ status: 200, type: NDJSON_TYPE, stream: services.log.stream }),
+  handle: ({ services }) => followed(services.log.stream),
 })
+
+async function followed(stream: EventStream): Promise<Reply> {
+  await stream.gather()
+  return { status: 200, type: NDJSON_TYPE, stream }
+}
 
 /** Of v0.7; judged by its own path, and denied where today's is. */
 const traceAudit = route({
