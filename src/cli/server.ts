@@ -2,11 +2,11 @@
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import type { Config, LoadOptions } from '../config/config.ts'
-import { type Loaded, loadConfig, loadConfigFile } from '../config/load.ts'
+import { loadConfig, readConfigFile } from '../config/load.ts'
 import { newCertificate } from '../crypto/certificate.ts'
 import { ApiKey } from '../crypto/identity.ts'
 import { isLoopback } from '../fields.ts'
@@ -14,6 +14,7 @@ import { TlsFileError } from '../pem.ts'
 import { LEVELS } from '../telemetry/log.ts'
 import { KeyStoreError } from '../keystore/keystore.ts'
 import { Server } from '../server/server.ts'
+import type { Source } from '../server/workers/messages.ts'
 import { VERSION } from '../version.ts'
 import { CommandError, UsageError } from './command.ts'
 import { usable } from './config.ts'
@@ -28,42 +29,80 @@ interface ServerOptions {
   readonly auth?: 'on' | 'off'
   readonly dev?: boolean
   readonly lenient?: boolean
+  readonly workers?: string
 }
 
-interface Source {
+/** Of one process, or of several. */
+interface Running {
+  readonly address: AddressInfo
+  /** Of the RustFS KMS Admin API. */
+  readonly rustfsAddress: AddressInfo | undefined
+  reload(read: () => Source): Promise<void>
+  close(): Promise<void>
+  /** Rejects when it cannot go on. */
+  readonly failed?: Promise<never>
+}
+
+interface Origin {
   /** Reads it anew. @throws ConfigError */
-  readonly read: () => Loaded
+  readonly read: () => Source
   /** What to say beside the banner. */
-  readonly hints: (server: Server) => readonly string[]
+  readonly hints: (server: Running) => readonly string[]
 }
 
 const DEV_LIFETIME = 30 * 24 * 3_600_000
+const MAX_WORKERS = 256
 
 export async function serve(options: ServerOptions): Promise<void> {
+  const workers = workerCount(options.workers)
+  if (workers > 1 && (await isWorker())) return
   const { read, hints } = options.dev === true ? await devConfig(options) : configFile(options)
-  const { config, warnings } = usable(read)
+  const source = usable(read)
+  const { config, warnings } = source
   for (const warning of warnings) say(`Warning: ${warning}`)
-  const started = start(config)
+  const started = start(source, workers)
   reloadAtHangup(started, read)
   const server = await started
-  say([...banner(config, server), ...hints(server)].join('\n'))
-  await stopSignal()
+  say([...banner(config, server, workers), ...hints(server)].join('\n'))
+  await stopSignalOrFailure(server)
   say('Stopping: running requests may finish.')
   await server.close()
 }
 
-function configFile({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Source {
+function workerCount(text = '1'): number {
+  if (text === 'auto') return availableParallelism()
+  const count = Number(text)
+  if (/^[1-9]\d*$/.test(text) && count <= MAX_WORKERS) return count
+  throw new UsageError(`--workers: '${text}' is neither a number from 1 to ${MAX_WORKERS} nor auto`)
+}
+
+/** In a process that the server has started for itself: from then on that does what the server says. */
+async function isWorker(): Promise<boolean> {
+  const { default: cluster } = await import('node:cluster')
+  if (!cluster.isWorker) return false
+  const { Worker } = await import('../server/workers/worker.ts')
+  void new Worker()
+  return true
+}
+
+function configFile({ config: path, addr, key, cert, auth, lenient }: ServerOptions): Origin {
   if (path === undefined) {
     throw new UsageError('no config: pass --config FILE, or try out a server with --dev')
   }
   const options = loadOptions({ addr, key, cert, auth, lenient })
-  return { read: () => loadConfigFile(path, options), hints: () => [] }
+  const read = (): Source => sourceOf(readConfigFile(path), path, options)
+  return { read, hints: () => [] }
+}
+
+/** @throws ConfigError */
+function sourceOf(text: string, path: string, options: LoadOptions): Source {
+  return { ...loadConfig(text, path, options), file: { text, path, options } }
 }
 
 /** At SIGHUP, as soon as there is a server. What comes while a reload waits for its turn is the same reload. */
-function reloadAtHangup(started: Promise<Server>, read: () => Loaded): void {
+function reloadAtHangup(started: Promise<Running>, read: () => Source): void {
   let isWaiting = false
-  const readInTurn = (): Loaded => {
+  const readInTurn = (): Source => {
     isWaiting = false
     return read()
   }
@@ -87,11 +126,14 @@ function loadOptions({ addr, key, cert, auth, lenient }: Flags): LoadOptions {
   }
 }
 
-async function start(config: Config): Promise<Server> {
+async function start(source: Source, workers: number): Promise<Running> {
+  const { config } = source
   try {
-    return await Server.start(config)
+    if (workers === 1) return await Server.start(config)
+    const { Primary } = await import('../server/workers/primary.ts')
+    return await Primary.start(source, { workers })
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const { code, name } = error as NodeJS.ErrnoException
     const { rustfs } = config
     if (code === 'EADDRINUSE' && rustfs !== undefined && portOf(error) === rustfs.address.port)
       throw new CommandError(`port ${rustfs.address.port} of rustfs.address is taken`)
@@ -105,7 +147,8 @@ async function start(config: Config): Promise<Server> {
         `cannot listen on ${config.address.host}:${config.address.port}: ${(error as Error).message}`,
       )
     }
-    const isExpected = error instanceof KeyStoreError || error instanceof TlsFileError
+    const isExpected =
+      error instanceof KeyStoreError || error instanceof TlsFileError || name === 'StartError'
     throw isExpected || code !== undefined ? new CommandError((error as Error).message) : error
   }
 }
@@ -116,7 +159,7 @@ function portOf(error: unknown): unknown {
 }
 
 /** A server for trying out: nothing of it is kept. */
-async function devConfig(options: ServerOptions): Promise<Source> {
+async function devConfig(options: ServerOptions): Promise<Origin> {
   if (options.config !== undefined)
     throw new UsageError('--dev needs no config: leave --config out')
   const admin = ApiKey.generate()
@@ -133,7 +176,7 @@ async function devConfig(options: ServerOptions): Promise<Source> {
   const text = `admin: { identity: ${admin.identity} }\nkeystore: { memory: {} }\n`
   const flags = { ...options, key: options.key ?? files.key, cert: options.cert ?? files.cert }
   return {
-    read: () => loadConfig(text, '--dev', loadOptions(flags)),
+    read: () => sourceOf(text, '--dev', loadOptions(flags)),
     hints: (server) => [
       '',
       'For trying out only: all keys are lost when the server stops. In another shell:',
@@ -149,7 +192,7 @@ async function devConfig(options: ServerOptions): Promise<Source> {
   }
 }
 
-function banner(config: Config, server: Server): string[] {
+function banner(config: Config, server: Running, workers: number): string[] {
   const { policies, cache, log, tls, keystore } = config
   const identities = policies.reduce((sum, policy) => sum + policy.identities.length, 0)
   const rows: [string, string][] = [
@@ -172,6 +215,7 @@ function banner(config: Config, server: Server): string[] {
       'Cache',
       `any ${seconds(cache.any)}, unused ${seconds(cache.unused)}, offline ${seconds(cache.offline)}`,
     ],
+    ...(workers === 1 ? [] : [['Workers', String(workers)] as [string, string]]),
     ['Logs', `error ${levelName(log.threshold)}, audit ${log.audit ? 'on' : 'off'}`],
   ]
   return rows.flatMap(([name, value]) =>
@@ -179,13 +223,13 @@ function banner(config: Config, server: Server): string[] {
   )
 }
 
-function rustfsRows({ rustfs }: Config, { rustfsAddress }: Server): [string, string][] {
+function rustfsRows({ rustfs }: Config, { rustfsAddress }: Running): [string, string][] {
   if (rustfs === undefined || rustfsAddress === undefined) return []
   const scheme = isLoopback(rustfs.address) ? 'http' : 'https'
   return [['RustFS API', urls(rustfsAddress, scheme).join('\n')]]
 }
 
-function endpoints({ address }: Server): string[] {
+function endpoints({ address }: Running): string[] {
   return urls(address, 'https')
 }
 
@@ -208,6 +252,18 @@ function levelName(threshold: number): string {
 
 function seconds(millis: number): string {
   return `${millis / 1000}s`
+}
+
+/** @throws CommandError when the server cannot go on; it has ended then */
+async function stopSignalOrFailure(server: Running): Promise<void> {
+  try {
+    await Promise.race([stopSignal(), ...(server.failed === undefined ? [] : [server.failed])])
+  } catch (error) {
+    await server.close()
+    throw new CommandError(
+      `no worker is left, and none can be started: ${(error as Error).message}`,
+    )
+  }
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

@@ -28,7 +28,7 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function loadConfigFile(path: string, options: LoadOptions = {}): Loaded {
-  return checked(path, inspectConfigFile(path, options))
+  return loadConfig(readConfigFile(path), path, options)
 }
 
 /** @param path for messages, and for files that are named relative to it. @throws ConfigError */
@@ -47,7 +47,7 @@ export interface LoadedKeyStore {
  * @throws ConfigError
  */
 export function loadKeyStoreFile(path: string, options: LoadOptions = {}): LoadedKeyStore {
-  const file = new YamlFile(textOf(path), options.env ?? process.env)
+  const file = new YamlFile(readConfigFile(path), options.env ?? process.env)
   // Findings without a section are about the whole file; `keys` as a map is an old spelling.
   const isAbout = ({ field }: Finding): boolean => /^(?:$|(?:keystore|keys)(?:$|\.))/.test(field)
   const isBroken = file.findings.some(isAbout)
@@ -67,7 +67,7 @@ export interface Inspected {
 
 /** Everything that is to be said about a file. @throws ConfigError when it cannot be read */
 export function inspectConfigFile(path: string, options: LoadOptions = {}): Inspected {
-  return inspect(textOf(path), path, options)
+  return inspect(readConfigFile(path), path, options)
 }
 
 /** `file:line:column: field: message` */
@@ -75,7 +75,8 @@ export function describe(path: string, { line, column, field, message }: Finding
   return `${path}:${line}:${column}: ${field && `${field}: `}${message}`
 }
 
-function textOf(path: string): string {
+/** @throws ConfigError when it cannot be read */
+export function readConfigFile(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

@@ -51,6 +51,8 @@ export interface KeyStoreKind<S extends ConfigSchema = ConfigSchema> {
   /** What an operator calls it. */
   readonly title: string
   readonly config: S
+  /** Entries are in the process that opens it, and nowhere else. */
+  readonly isLocal?: true
   /** Where the keys are, for the start-up banner; without secrets. */
   describe(config: v.InferOutput<S>): string
   /** Connects. Third-party clients are imported here, so that nobody else pays for them. */

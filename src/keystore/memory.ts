@@ -10,6 +10,7 @@ export const memory = defineKeyStore({
   name: 'memory',
   title: 'In memory; all keys are lost when the server stops',
   config: v.strictObject({}),
+  isLocal: true,
   describe: () => 'in memory; all keys are lost when the server stops',
   open: async () => new MemoryStore(),
 })

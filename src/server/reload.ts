@@ -41,6 +41,8 @@ export interface PrepareOptions {
   /** With a keystore that is opened anew. */
   readonly patience?: Patience | undefined
   readonly before?: State
+  /** Keys of the config are left to somebody else. */
+  readonly leavesKeys?: boolean
 }
 
 /**
@@ -53,7 +55,7 @@ export interface PrepareOptions {
 export async function prepare(
   config: Config,
   lasting: Lasting,
-  { signal, patience = LATER, before }: PrepareOptions,
+  { signal, patience = LATER, before, leavesKeys = false }: PrepareOptions,
 ): Promise<Plan> {
   const tls = loadTls(config)
   const kept = before !== undefined && isSameKeyStore(before.config, config) ? before : undefined
@@ -68,7 +70,8 @@ export async function prepare(
   try {
     // Those that the same keystore was asked for before need no second look, which it may not be up to just now.
     const known = new Set(kept?.config.keys.map(({ name }) => name))
-    const names = config.keys.map(({ name }) => name).filter((name) => !known.has(name))
+    const wanted = leavesKeys ? [] : config.keys.map(({ name }) => name)
+    const names = wanted.filter((name) => !known.has(name))
     await createKeys(stores.keys, names, config.admin ?? '', signal)
     signal.throwIfAborted()
     return { config, stores, tls }
@@ -105,7 +108,8 @@ export async function closeStores({ keys, enclaves, sweep }: Stores): Promise<vo
   await keys.close()
 }
 
-function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {
+/** Whether what is cached of one is true of the other. */
+export function isSameKeyStore({ keystore: a }: Config, { keystore: b }: Config): boolean {
   return a.kind === b.kind && isDeepStrictEqual(a.settings, b.settings)
 }
 

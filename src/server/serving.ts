@@ -47,6 +47,8 @@ export interface ServingOptions {
   readonly startedAt: number
   /** With a keystore that cannot be reached. */
   readonly patience: Patience
+  /** Keys of the config are not made: they were, and may have been deleted since. */
+  readonly leavesKeys?: boolean
 }
 
 /** What was changed over the API since the start. */
@@ -100,7 +102,7 @@ export class Serving {
    * @throws TlsFileError, KeyStoreError: nothing is left open then.
    */
   static async open(config: Config, options: ServingOptions): Promise<Serving> {
-    const { streams, bus, startedAt, patience } = options
+    const { streams, bus, startedAt, patience, leavesKeys = false } = options
     const stdout = new LineSink(streams.stdout ?? process.stdout, AUDIT_PATIENCE)
     const stderr = new LineSink(streams.stderr ?? process.stderr)
     const relay = bus.isAlone ? undefined : new Relay(bus)
@@ -114,6 +116,7 @@ export class Serving {
     const { stores, tls } = await prepare(config, lasting, {
       signal: new AbortController().signal,
       patience,
+      leavesKeys,
     })
     const current = { state: stateOf(config, stores, tls, lasting) }
     const inFlight = new InFlight()

@@ -6,6 +6,12 @@ const ENOUGH = 65_536
 /** Targets that have their error listener: several servers of one process share its streams. */
 const guarded = new WeakSet<NodeJS.WritableStream>()
 
+/** A reader of the log that went away (`kes server | head`) must not take the server with it. */
+export function surviveErrors(target: NodeJS.WritableStream): void {
+  if (!guarded.has(target)) target.on('error', () => {})
+  guarded.add(target)
+}
+
 export class LineSink {
   readonly #target: NodeJS.WritableStream
   #pending = ''
@@ -17,9 +23,7 @@ export class LineSink {
   constructor(target: NodeJS.WritableStream, patience = 0) {
     this.#target = target
     this.#patience = patience
-    // A reader of the log that went away (`kes server | head`) must not take the server with it.
-    if (!guarded.has(target)) target.on('error', () => {})
-    guarded.add(target)
+    surviveErrors(target)
   }
 
   write(line: string): void {

@@ -31,11 +31,16 @@ export const SERVER_COMMANDS: readonly CommandSpec[] = [
         flags: '--dev',
         help: 'for trying out: keys in memory, a fresh certificate and a fresh API key',
       },
+      {
+        flags: '--workers <count>',
+        help: 'processes that share the port and the work: a number, or auto for one per core (default: 1)',
+      },
       LENIENT,
     ],
     examples: [
       'kes server --dev',
       'kes server --config /etc/kes/config.yml',
+      'kes server --config /etc/kes/config.yml --workers auto',
       'kes server --config config.yml --addr :7373 --key server.key --cert server.cert --auth on',
     ],
     run: async (_, options) => (await import('../server.ts')).serve(options),
