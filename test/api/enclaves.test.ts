@@ -8,7 +8,7 @@ import { enclavePrefix } from '#src/keys/enclave-store.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { type Certificate, certificate } from '../support/certificates.ts'
 import { eventually } from '../support/process.ts'
-import { ask, type Answer, startServer, type TestServer } from '../support/server.ts'
+import { ask, type Answer, IN_PROCESS, startServer, type TestServer } from '../support/server.ts'
 import { follow } from '../support/session.ts'
 import { FakeStore } from '../support/store.ts'
 
@@ -39,9 +39,10 @@ const ALL = [
   '/v1/identity/forget/*',
 ]
 
+/** Only tests that skip without it look at the store. */
 async function estate(t: TestContext, config = ''): Promise<Estate> {
   const store = new FakeStore()
-  const server = await startServer(t, { store, config })
+  const server = await startServer(t, IN_PROCESS === false ? { store, config } : { config })
   const [tenant, member, neighbour] = (await Promise.all(
     ['tenant', 'member', 'neighbour'].map((subject) => certificate({ subject })),
   )) as [Certificate, Certificate, Certificate]
@@ -83,7 +84,7 @@ test('an enclave has keys of its own, and the server has others of the same name
   )
 })
 
-test('the entries of an enclave begin with a hash of its name', async (t) => {
+test('the entries of an enclave begin with a hash of its name', { skip: IN_PROCESS }, async (t) => {
   const { store, tenant, call } = await estate(t)
   await ok(call(tenant, 'POST', '/v1/key/create/a?enclave=t1'))
   // printf t1 | sha256sum
@@ -273,7 +274,7 @@ test('the name of an enclave is taken only once', async (t) => {
 })
 
 for (const name of ['', '-a', 'a-', '_', 'a.b', 'a'.repeat(33), 'a/b', 'ä']) {
-  test(`'${name}' is no name of an enclave`, async (t) => {
+  test(`'${name}' is no name of an enclave`, { skip: IN_PROCESS }, async (t) => {
     const { server, store, call } = await estate(t)
     const path = `/v1/enclave/create/${encodeURIComponent(name)}`
     const { status, body } = await call(server.admin, 'POST', path)
@@ -282,7 +283,7 @@ for (const name of ['', '-a', 'a-', '_', 'a.b', 'a'.repeat(33), 'a/b', 'ä']) {
   })
 }
 
-test('an admin that is no identity is refused', async (t) => {
+test('an admin that is no identity is refused', { skip: IN_PROCESS }, async (t) => {
   const { server, store, call } = await estate(t)
   for (const admin of ['', 'x', 'A'.repeat(64), 5, [], {}])
     assert.equal((await call(server.admin, 'POST', '/v1/enclave/create/x', { admin })).status, 400)
@@ -290,27 +291,31 @@ test('an admin that is no identity is refused', async (t) => {
 })
 
 for (const method of ['DELETE', 'POST']) {
-  test(`an enclave is deleted with ${method}, with all of its keys, and with no others`, async (t) => {
-    const { server, store, tenant, neighbour, call } = await estate(t)
-    for (const name of ['a', 'b', 'c']) {
-      await ok(call(tenant, 'POST', `/v1/key/create/${name}?enclave=t1`))
-      await ok(call(neighbour, 'POST', `/v1/key/create/${name}?enclave=t2`))
-      await ok(call(server.admin, 'POST', `/v1/key/create/${name}`))
-    }
-    await ok(call(tenant, 'POST', '/v1/key/generate/a?enclave=t1', {}))
-    await ok(call(server.admin, method, '/v1/enclave/delete/t1'))
-    await refused(call(tenant, 'POST', '/v1/key/generate/a?enclave=t1', {}), 403, FORBIDDEN)
-    const left = [...store.entries.keys()].filter(
-      (name) => name.includes('t1') || name.startsWith(enclavePrefix('t1')),
-    )
-    assert.deepEqual(left, [])
-    assert.equal(store.entries.size, 1 + 3 + 3)
-    await refused(
-      call(server.admin, method, '/v1/enclave/delete/t1'),
-      404,
-      'enclave does not exist',
-    )
-  })
+  test(
+    `an enclave is deleted with ${method}, with all of its keys, and with no others`,
+    { skip: IN_PROCESS },
+    async (t) => {
+      const { server, store, tenant, neighbour, call } = await estate(t)
+      for (const name of ['a', 'b', 'c']) {
+        await ok(call(tenant, 'POST', `/v1/key/create/${name}?enclave=t1`))
+        await ok(call(neighbour, 'POST', `/v1/key/create/${name}?enclave=t2`))
+        await ok(call(server.admin, 'POST', `/v1/key/create/${name}`))
+      }
+      await ok(call(tenant, 'POST', '/v1/key/generate/a?enclave=t1', {}))
+      await ok(call(server.admin, method, '/v1/enclave/delete/t1'))
+      await refused(call(tenant, 'POST', '/v1/key/generate/a?enclave=t1', {}), 403, FORBIDDEN)
+      const left = [...store.entries.keys()].filter(
+        (name) => name.includes('t1') || name.startsWith(enclavePrefix('t1')),
+      )
+      assert.deepEqual(left, [])
+      assert.equal(store.entries.size, 1 + 3 + 3)
+      await refused(
+        call(server.admin, method, '/v1/enclave/delete/t1'),
+        404,
+        'enclave does not exist',
+      )
+    },
+  )
 }
 
 test('an enclave made anew has nothing of the one before', async (t) => {
@@ -322,57 +327,77 @@ test('an enclave made anew has nothing of the one before', async (t) => {
   await refused(call(member, 'POST', '/v1/key/create/a?enclave=t1'), 403, FORBIDDEN)
 })
 
-test('a deletion that is cut off is finished by the next one, and until then the enclave is gone', async (t) => {
-  const { server, store, tenant, call } = await estate(t)
-  for (let index = 0; index < 40; index++)
-    await ok(call(tenant, 'POST', `/v1/key/create/k${index}?enclave=t1`))
-  const remove = store.delete.bind(store)
-  let deletes = 0
-  store.delete = (name) =>
-    ++deletes > 20 ? Promise.reject(new KeyStoreError('failed', 'cut off')) : remove(name)
-  await refused(call(server.admin, 'DELETE', '/v1/enclave/delete/t1'), 502, 'failed to delete key')
-  assert.ok(store.entries.has('-deleted-enclave-t1') && store.entries.has('-enclave-t1'))
-  await refused(call(tenant, 'GET', '/v1/key/list/?enclave=t1'), 403, FORBIDDEN)
-  store.delete = remove
-  await ok(call(server.admin, 'DELETE', '/v1/enclave/delete/t1'))
-  assert.deepEqual([...store.entries.keys()], ['-enclave-t2'])
-})
+test(
+  'a deletion that is cut off is finished by the next one, and until then the enclave is gone',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { server, store, tenant, call } = await estate(t)
+    for (let index = 0; index < 40; index++)
+      await ok(call(tenant, 'POST', `/v1/key/create/k${index}?enclave=t1`))
+    const remove = store.delete.bind(store)
+    let deletes = 0
+    store.delete = (name) =>
+      ++deletes > 20 ? Promise.reject(new KeyStoreError('failed', 'cut off')) : remove(name)
+    await refused(
+      call(server.admin, 'DELETE', '/v1/enclave/delete/t1'),
+      502,
+      'failed to delete key',
+    )
+    assert.ok(store.entries.has('-deleted-enclave-t1') && store.entries.has('-enclave-t1'))
+    await refused(call(tenant, 'GET', '/v1/key/list/?enclave=t1'), 403, FORBIDDEN)
+    store.delete = remove
+    await ok(call(server.admin, 'DELETE', '/v1/enclave/delete/t1'))
+    assert.deepEqual([...store.entries.keys()], ['-enclave-t2'])
+  },
+)
 
-test('enclaves and their keys outlive a restart; their policies do not', async (t) => {
-  const { store, tenant, member, call } = await estate(t)
-  await ok(call(tenant, 'POST', '/v1/key/create/a?enclave=t1'))
-  const { port } = await startServer(t, { store })
-  const again = await ask(port, tenant, 'GET', '/v1/key/list/?enclave=t1')
-  assert.equal(again.body, '{"names":["a"]}\n')
-  const { status } = await ask(port, member, 'GET', '/v1/key/list/?enclave=t1')
-  assert.equal(status, 403)
-  // Two servers on one keystore: what one makes, the other has.
-  await ok(call(tenant, 'POST', '/v1/key/create/b?enclave=t1'))
-  assert.equal((await ask(port, tenant, 'GET', '/v1/key/describe/b?enclave=t1')).status, 200)
-})
+test(
+  'enclaves and their keys outlive a restart; their policies do not',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { store, tenant, member, call } = await estate(t)
+    await ok(call(tenant, 'POST', '/v1/key/create/a?enclave=t1'))
+    const { port } = await startServer(t, { store })
+    const again = await ask(port, tenant, 'GET', '/v1/key/list/?enclave=t1')
+    assert.equal(again.body, '{"names":["a"]}\n')
+    const { status } = await ask(port, member, 'GET', '/v1/key/list/?enclave=t1')
+    assert.equal(status, 403)
+    // Two servers on one keystore: what one makes, the other has.
+    await ok(call(tenant, 'POST', '/v1/key/create/b?enclave=t1'))
+    assert.equal((await ask(port, tenant, 'GET', '/v1/key/describe/b?enclave=t1')).status, 200)
+  },
+)
 
-test('a keystore that fails is no missing enclave', async (t) => {
+test('a keystore that fails is no missing enclave', { skip: IN_PROCESS }, async (t) => {
   const { server, store, tenant, call } = await estate(t)
   store.failure = new KeyStoreError('failed', 'broken')
   await refused(call(server.admin, 'GET', '/v1/key/list/?enclave=t3'), 502, 'failed to read key')
   await refused(call(tenant, 'GET', '/v1/key/list/?enclave=t3'), 502, 'failed to read key')
 })
 
-test('a damaged entry of an enclave is a 502, and the log names it', async (t) => {
-  const { server, store, call } = await estate(t)
-  store.entries.set('-enclave-t4', Buffer.from('{"admin":"x"}'))
-  await refused(call(server.admin, 'GET', '/v1/key/list/?enclave=t4'), 502, 'failed to read key')
-  assert.match(server.stderr(), /'-enclave-t4' is damaged/)
-})
+test(
+  'a damaged entry of an enclave is a 502, and the log names it',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { server, store, call } = await estate(t)
+    store.entries.set('-enclave-t4', Buffer.from('{"admin":"x"}'))
+    await refused(call(server.admin, 'GET', '/v1/key/list/?enclave=t4'), 502, 'failed to read key')
+    assert.match(server.stderr(), /'-enclave-t4' is damaged/)
+  },
+)
 
-test('who asks for many enclaves that are not there does not ask the keystore each time', async (t) => {
-  const { server, store, call } = await estate(t)
-  const before = store.calls.get
-  for (let index = 0; index < 20; index++)
-    await refused(call(server.nobody, 'GET', '/v1/key/list/?enclave=none'), 403, FORBIDDEN)
-  assert.ok(store.calls.get - before < 20)
-  const made = store.calls.get
-  for (let index = 0; index < 5; index++)
-    await call(server.nobody, 'GET', `/v1/key/list/?enclave=${'x'.repeat(33)}`)
-  assert.equal(store.calls.get, made)
-})
+test(
+  'who asks for many enclaves that are not there does not ask the keystore each time',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { server, store, call } = await estate(t)
+    const before = store.calls.get
+    for (let index = 0; index < 20; index++)
+      await refused(call(server.nobody, 'GET', '/v1/key/list/?enclave=none'), 403, FORBIDDEN)
+    assert.ok(store.calls.get - before < 20)
+    const made = store.calls.get
+    for (let index = 0; index < 5; index++)
+      await call(server.nobody, 'GET', `/v1/key/list/?enclave=${'x'.repeat(33)}`)
+    assert.equal(store.calls.get, made)
+  },
+)

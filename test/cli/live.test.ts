@@ -90,7 +90,7 @@ describe('live views', { skip: without('script', 'stty') }, () => {
     const server = await startServer(t)
     const terminal = kesInTerminal(t, ['log'], { env: adminEnvironment(server) })
     await askUntil(server, '/v1/key/list/', () => terminal.screen().includes('/v1/key/list/'))
-    await server.instance.close()
+    await server.close()
     await terminal.see('The log is interrupted: ')
     const back = await again(t, server)
     await askUntil(back, '/v1/policy/list/', () => terminal.screen().includes('/v1/policy/list/'))
@@ -129,7 +129,7 @@ describe('live views', { skip: without('script', 'stty') }, () => {
       env: adminEnvironment(server),
     })
     await terminal.see('p50')
-    await server.instance.close()
+    await server.close()
     await terminal.see('No answer: ')
     await again(t, server)
     await eventually('figures without trouble', () => {

@@ -381,7 +381,7 @@ for (const http of ['h2', 'h1'] as const) {
     const client = await adminClient(t, [`https://localhost:${port}`], { http })
     for (let i = 0; i < 3; i++) {
       await client.generateKey('a')
-      await server.instance.close()
+      await server.close()
       server = await startServer(t, { config, port })
       await client.createKey('b')
     }

@@ -69,7 +69,7 @@ for (const http of ['h2', 'h1'] as const) {
     const server = await startServer(t)
     const log = await (await clientOf(t, server, { http })).auditLog()
     const rest = log.next()
-    await server.instance.close()
+    await server.close()
     assert.deepEqual(await rest, { value: undefined, done: true })
   })
 
@@ -169,7 +169,7 @@ test('with reconnect, a log survives a server that is away for longer than any r
   const lost: KesClientError[] = []
   const log = await client.auditLog({ reconnect: (error) => lost.push(error) })
   const next = log.next()
-  await first.instance.close()
+  await first.close()
   await eventually('it is noticed', () => lost.length === 1)
   await sleep(300)
   await startServer(t, { port })

@@ -214,13 +214,13 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const { port } = before
     const { session } = await visit(port, member, version)
     assert.ok(session !== undefined)
-    await before.instance.close()
+    await before.close()
 
     const other = await startServer(t, { tls: 'auth: on', ca: otherCa.cert, port })
     const refused = await visit(port, member, version, { session })
     assert.equal(refused.isReused, false)
     assert.equal(refused.identity, undefined)
-    await other.instance.close()
+    await other.close()
 
     await startServer(t, { tls: 'auth: off', port })
     const anew = await visit(port, member, version, { session })

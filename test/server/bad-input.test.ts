@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { memory } from '#src/keystore/memory.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
-import { type Answer, ask, startServer } from '../support/server.ts'
+import { type Answer, ask, startServer, IN_PROCESS } from '../support/server.ts'
 import { http1, talk, talkPlainly } from '../support/wire.ts'
 
 const HTTPS = ['h1', 'h2'] as const
@@ -397,7 +397,7 @@ const WAITING: readonly (readonly [string, string, string?])[] = [
 ]
 
 for (const http of HTTPS) {
-  test(`a call past its deadline is answered 504 over ${http}`, async (t) => {
+  test(`a call past its deadline is answered 504 over ${http}`, { skip: IN_PROCESS }, async (t) => {
     const { port } = await stuckServer(t)
     const answers = await Promise.all(
       WAITING.map(([method, path, body]) =>
@@ -408,43 +408,58 @@ for (const http of HTTPS) {
   })
 }
 
-test('a keystore that does not answer is told by ready and status', async (t) => {
-  const { port } = await stuckServer(t)
-  const asked = HTTPS.flatMap((http) =>
-    ['ready', 'status'].map((path) => ask(port, admin, 'GET', `/v1/${path}`, { http })),
-  )
-  for (const answer of await Promise.all(asked)) {
-    if (answer.status === 200) assert.equal(JSON.parse(answer.body).keystore_unreachable, true)
-    else assertRefused(answer, 504, 'key store is not reachable')
-  }
-})
+test(
+  'a keystore that does not answer is told by ready and status',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { port } = await stuckServer(t)
+    const asked = HTTPS.flatMap((http) =>
+      ['ready', 'status'].map((path) => ask(port, admin, 'GET', `/v1/${path}`, { http })),
+    )
+    for (const answer of await Promise.all(asked)) {
+      if (answer.status === 200) assert.equal(JSON.parse(answer.body).keystore_unreachable, true)
+      else assertRefused(answer, 504, 'key store is not reachable')
+    }
+  },
+)
 
 const SLOW = 'request body was not received in time'
 
-test('a body that does not come in time is answered 408 over h1', async (t) => {
-  const { port } = await stuckServer(t)
-  for (const headers of ['Content-Length: 100', 'Transfer-Encoding: chunked']) {
-    const bytes = http1('PUT', '/v1/key/encrypt/a', [headers], '5\r\n{"pla\r\n')
-    const { text, closed } = await talk(port, { bytes, tls: admin, wait: 10_000 })
-    assert.match(text, /^HTTP\/1\.1 408 /)
-    assert.ok(text.endsWith(`{"message":"${SLOW}"\n}`))
-    assert.ok(closed)
-  }
-})
+test(
+  'a body that does not come in time is answered 408 over h1',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { port } = await stuckServer(t)
+    for (const headers of ['Content-Length: 100', 'Transfer-Encoding: chunked']) {
+      const bytes = http1('PUT', '/v1/key/encrypt/a', [headers], '5\r\n{"pla\r\n')
+      const { text, closed } = await talk(port, { bytes, tls: admin, wait: 10_000 })
+      assert.match(text, /^HTTP\/1\.1 408 /)
+      assert.ok(text.endsWith(`{"message":"${SLOW}"\n}`))
+      assert.ok(closed)
+    }
+  },
+)
 
-test('a body that does not come in time is answered 408 over h2', async (t) => {
-  const { port } = await stuckServer(t)
-  const session = connectHttp2(`https://127.0.0.1:${port}`, { ...admin, rejectUnauthorized: false })
-  const stream = session.request({ ':method': 'PUT', ':path': '/v1/key/encrypt/a' })
-  stream.write('{"pla')
-  let [status, text] = [0, '']
-  stream.on('response', (headers) => (status = Number(headers[':status'])))
-  stream.on('error', () => {})
-  stream.on('data', (chunk) => (text += String(chunk)))
-  await new Promise((resolve) => stream.on('end', resolve))
-  session.destroy()
-  assert.deepEqual({ status, text }, { status: 408, text: `{"message":"${SLOW}"\n}` })
-})
+test(
+  'a body that does not come in time is answered 408 over h2',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const { port } = await stuckServer(t)
+    const session = connectHttp2(`https://127.0.0.1:${port}`, {
+      ...admin,
+      rejectUnauthorized: false,
+    })
+    const stream = session.request({ ':method': 'PUT', ':path': '/v1/key/encrypt/a' })
+    stream.write('{"pla')
+    let [status, text] = [0, '']
+    stream.on('response', (headers) => (status = Number(headers[':status'])))
+    stream.on('error', () => {})
+    stream.on('data', (chunk) => (text += String(chunk)))
+    await new Promise((resolve) => stream.on('end', resolve))
+    session.destroy()
+    assert.deepEqual({ status, text }, { status: 408, text: `{"message":"${SLOW}"\n}` })
+  },
+)
 
 /** Waits until no request but the scrape itself is running. */
 async function assertIdle(port: number): Promise<void> {
@@ -488,20 +503,24 @@ test('a client that breaks off its body leaves nothing behind over h2', async ()
   }
 })
 
-test('a client that goes away while it waits leaves nothing behind', async (t) => {
-  const stuck = await stuckServer(t)
-  const socket = tlsConnect({
-    port: stuck.port,
-    host: '127.0.0.1',
-    rejectUnauthorized: false,
-    ...admin,
-  })
-  socket.on('error', () => {})
-  socket.write(http1('GET', '/v1/key/describe/a'))
-  await sleep(50)
-  socket.destroy()
-  await assertIdle(stuck.port)
-})
+test(
+  'a client that goes away while it waits leaves nothing behind',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const stuck = await stuckServer(t)
+    const socket = tlsConnect({
+      port: stuck.port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ...admin,
+    })
+    socket.on('error', () => {})
+    socket.write(http1('GET', '/v1/key/describe/a'))
+    await sleep(50)
+    socket.destroy()
+    await assertIdle(stuck.port)
+  },
+)
 
 for (const http of HTTPS) {
   test(`incomplete percent-encoding in the path is refused over ${http}`, async () => {

@@ -92,7 +92,7 @@ test('a client that opens and resets 1,000 streams harms nobody else', async (t)
 })
 
 test('frames that are none harm no other connection, and do not hold the stop', async (t) => {
-  const { port, admin, instance } = await startServer(t)
+  const { port, admin, close } = await startServer(t)
   const bystander = await openSession(t, port, admin)
   for (const bytes of [
     Buffer.concat([PREFACE, frame(0x1, 0x5, 2, headers('/version'))]),
@@ -108,7 +108,7 @@ test('frames that are none harm no other connection, and do not hold the stop', 
     assert.equal((await ask(port, admin, 'GET', '/version')).status, 200)
   }
   const begin = performance.now()
-  await instance.close()
+  await close()
   assert.ok(performance.now() - begin < IDLE_STOP)
 })
 

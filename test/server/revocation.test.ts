@@ -13,7 +13,12 @@ import { connect } from 'node:tls'
 import { type Certificate, certificate } from '../support/certificates.ts'
 import { beforeTheEnd } from '../support/mortal.ts'
 import { eventually } from '../support/process.ts'
-import { startServer, type TestServer, type TestServerOptions } from '../support/server.ts'
+import {
+  startServer,
+  type TestServer,
+  type TestServerOptions,
+  IN_PROCESS,
+} from '../support/server.ts'
 import { follow, type LogFollower, openSession } from '../support/session.ts'
 import { FakeStore, gate } from '../support/store.ts'
 import { keep, visit } from '../support/visitor.ts'
@@ -240,27 +245,32 @@ test('sessions from after a reload are resumed', async (t) => {
 })
 
 for (const http of ['h1', 'h2'] as const) {
-  test(`a request that runs over ${http} when its CA is removed ends well, and its connection after it`, async (t) => {
-    const store = new FakeStore()
-    const { server, member } = await strict(t, { store })
-    const { passed, open } = gate()
-    t.after(open)
-    const kept = http === 'h1' ? await keep(t, server.port, member) : undefined
-    const session = http === 'h2' ? await openSession(t, server.port, member) : undefined
-    store.gate = passed
-    const running = kept?.ask('GET', PATH) ?? session?.ask('GET', PATH).then(({ status }) => status)
-    await eventually('the request runs', () => store.calls.list === 1)
-    let hasGoaway = http === 'h1'
-    session?.http2.on('goaway', () => (hasGoaway = true))
-    const other = await certificate({ subject: 'other-ca', ca: true })
-    await server.reload({ ca: other.cert })
-    await eventually('the client is told to connect anew', () => hasGoaway)
-    assert.equal(kept?.isClosed() ?? session?.http2.destroyed, false)
-    open()
-    assert.equal(await running, 200)
-    await eventually('the connection ends', () => kept?.isClosed() ?? session?.http2.destroyed)
-    assert.equal(store.calls.list, 1)
-  })
+  test(
+    `a request that runs over ${http} when its CA is removed ends well, and its connection after it`,
+    { skip: IN_PROCESS },
+    async (t) => {
+      const store = new FakeStore()
+      const { server, member } = await strict(t, { store })
+      const { passed, open } = gate()
+      t.after(open)
+      const kept = http === 'h1' ? await keep(t, server.port, member) : undefined
+      const session = http === 'h2' ? await openSession(t, server.port, member) : undefined
+      store.gate = passed
+      const running =
+        kept?.ask('GET', PATH) ?? session?.ask('GET', PATH).then(({ status }) => status)
+      await eventually('the request runs', () => store.calls.list === 1)
+      let hasGoaway = http === 'h1'
+      session?.http2.on('goaway', () => (hasGoaway = true))
+      const other = await certificate({ subject: 'other-ca', ca: true })
+      await server.reload({ ca: other.cert })
+      await eventually('the client is told to connect anew', () => hasGoaway)
+      assert.equal(kept?.isClosed() ?? session?.http2.destroyed, false)
+      open()
+      assert.equal(await running, 200)
+      await eventually('the connection ends', () => kept?.isClosed() ?? session?.http2.destroyed)
+      assert.equal(store.calls.list, 1)
+    },
+  )
 }
 
 /** What a client sends that does not care whether it may, over each protocol: `GET` of one path. */
@@ -276,32 +286,36 @@ const STUBBORN: Readonly<Record<string, (path: string, request: number) => Buffe
 }
 
 for (const [protocol, bytes] of Object.entries(STUBBORN)) {
-  test(`over ${protocol}, what is sent behind a running request after the CA was removed is not done`, async (t) => {
-    const store = new FakeStore()
-    const { server, member } = await strict(t, { store })
-    const { passed, open } = gate()
-    t.after(open)
-    store.gate = passed
-    const { key, cert } = member
-    const client = { port: server.port, host: '127.0.0.1', key, cert, ALPNProtocols: [protocol] }
-    const socket = connect({ ...client, rejectUnauthorized: false })
-    t.after(() => socket.destroy())
-    let received = ''
-    let isClosed = false
-    socket.on('error', () => {})
-    socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')))
-    socket.on('close', () => (isClosed = true))
-    socket.write(bytes(PATH, 0))
-    await eventually('the request runs', () => store.calls.list === 1)
-    const other = await certificate({ subject: 'other-ca', ca: true })
-    await server.reload({ ca: other.cert })
-    socket.write(bytes(PATH, 1))
-    await sleep(100)
-    open()
-    await eventually('the connection ends', () => isClosed)
-    assert.ok(received.includes('{"names":[]}'))
-    assert.equal(store.calls.list, 1)
-  })
+  test(
+    `over ${protocol}, what is sent behind a running request after the CA was removed is not done`,
+    { skip: IN_PROCESS },
+    async (t) => {
+      const store = new FakeStore()
+      const { server, member } = await strict(t, { store })
+      const { passed, open } = gate()
+      t.after(open)
+      store.gate = passed
+      const { key, cert } = member
+      const client = { port: server.port, host: '127.0.0.1', key, cert, ALPNProtocols: [protocol] }
+      const socket = connect({ ...client, rejectUnauthorized: false })
+      t.after(() => socket.destroy())
+      let received = ''
+      let isClosed = false
+      socket.on('error', () => {})
+      socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')))
+      socket.on('close', () => (isClosed = true))
+      socket.write(bytes(PATH, 0))
+      await eventually('the request runs', () => store.calls.list === 1)
+      const other = await certificate({ subject: 'other-ca', ca: true })
+      await server.reload({ ca: other.cert })
+      socket.write(bytes(PATH, 1))
+      await sleep(100)
+      open()
+      await eventually('the connection ends', () => isClosed)
+      assert.ok(received.includes('{"names":[]}'))
+      assert.equal(store.calls.list, 1)
+    },
+  )
 }
 
 test('a follower of a log who may not follow it any more is cut off, others go on', async (t) => {

@@ -42,12 +42,12 @@ for (const http of ['h1', 'h2'] as const) {
   })
 
   test(`a follower over ${http} is ended when the server stops`, async (t) => {
-    const { port, admin, instance } = await startServer(t)
+    const { port, admin, close } = await startServer(t)
     const followers = [
       await follow(t, port, admin, '/v1/log/audit', http),
       await follow(t, port, admin, '/v1/log/error', http),
     ]
-    await instance.close()
+    await close()
     await eventually('both end', () => followers.every(({ hasEnded }) => hasEnded()))
   })
 

@@ -5,7 +5,15 @@ import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { type Cast, httpSection, type Owner, people, tempDir, type TestServer } from './server.ts'
+import {
+  type Cast,
+  httpSection,
+  type Owner,
+  people,
+  tempDir,
+  type TestServer,
+  WORKERS,
+} from './server.ts'
 
 /** The command under test: the one that was built here, or KES_TEST_MAIN. */
 export const MAIN = resolve(process.env['KES_TEST_MAIN'] ?? 'dist/main.js')
@@ -73,13 +81,14 @@ export interface ServerProcess extends KesProcess {
   stop(signal?: NodeJS.Signals): Promise<Exit & { readonly took: number }>
 }
 
-/** Starts `kes server` and waits until it has said that it listens. */
+/** Starts `kes server`, with KES_TEST_WORKERS if it is set, and waits until it has said that it listens. */
 export async function startServerProcess(
   t: Owner,
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<ServerProcess> {
-  const process = start(t, ['server', ...args], options)
+  const workers = WORKERS > 1 && !args.includes('--workers') ? ['--workers', String(WORKERS)] : []
+  const process = start(t, ['server', ...args, ...workers], options)
   return listening(process, () => process.stderr().toString())
 }
 

@@ -1,4 +1,7 @@
-/** A real server on a free loopback port, in this process, and clients that speak to it over real TLS. */
+/**
+ * A real server on a free loopback port, in this process, and clients that speak to it over real TLS. With
+ * KES_TEST_WORKERS it is one of several processes.
+ */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type Agent, request as httpsRequest } from 'node:https'
@@ -45,10 +48,18 @@ export function people(): Promise<Cast> {
   return cast
 }
 
+/** How many processes the servers of tests have: KES_TEST_WORKERS, or one. */
+export const WORKERS = Number(process.env['KES_TEST_WORKERS'] ?? '1')
+
+/** For tests that look at, or give it, something that cannot be in another process. */
+export const IN_PROCESS = WORKERS > 1 && 'needs the server in the process of the test'
+
 export interface TestServer extends Cast {
   readonly port: number
   readonly server: Certificate
+  /** Only for tests that skip when it is in other processes. */
   readonly instance: Server
+  close(): Promise<void>
   /** Directory of the config's files. */
   readonly directory: string
   /** Reloads; options that are left out are as they were. @throws why it is refused */
@@ -79,6 +90,20 @@ export interface TestServerOptions {
 export async function startServer(t: Owner, options: TestServerOptions = {}): Promise<TestServer> {
   const cast = await people()
   const directory = tempDir(t)
+  if (WORKERS > 1) {
+    if (options.store !== undefined)
+      throw new Error('a test with a store lacks { skip: IN_PROCESS }')
+    const { startWorkers } = await import('./fleet.ts')
+    const write = (changed: TestServerOptions): string => configText(cast, directory, changed)
+    const server = { ...cast, directory, ...(await startWorkers(t, directory, write, options)) }
+    // Not to be copied along with the rest.
+    Object.defineProperty(server, 'instance', {
+      get: () => {
+        throw new Error('a test that looks at the server lacks { skip: IN_PROCESS }')
+      },
+    })
+    return server as typeof server & Pick<TestServer, 'instance'>
+  }
   const [stdout, stderr] = [new Recorder(), new Recorder()]
   const instance = await Server.start(loadedFrom(cast, directory, options).config, {
     stdout,
@@ -90,6 +115,7 @@ export async function startServer(t: Owner, options: TestServerOptions = {}): Pr
     ...cast,
     instance,
     directory,
+    close: () => instance.close(),
     port: instance.address.port,
     reload: (changes) =>
       instance.reload(() => loadedFrom(cast, directory, (latest = { ...latest, ...changes }))),
@@ -100,6 +126,13 @@ export async function startServer(t: Owner, options: TestServerOptions = {}): Pr
 
 /** Writes the files that the options ask for, and reads the config that they mean. */
 function loadedFrom(cast: Cast, directory: string, options: TestServerOptions): Loaded {
+  const loaded = loadConfig(configText(cast, directory, options), join(directory, 'config.yml'))
+  const { store } = options
+  return store === undefined ? loaded : { ...loaded, config: withStore(loaded.config, store) }
+}
+
+/** Writes the files that the options ask for. @returns the config that names them */
+function configText(cast: Cast, directory: string, options: TestServerOptions): string {
   const files = {
     key: join(directory, 'server.key'),
     cert: join(directory, 'server.cert'),
@@ -111,7 +144,7 @@ function loadedFrom(cast: Cast, directory: string, options: TestServerOptions): 
   if (options.ca !== undefined) writeFileSync(files.ca, options.ca)
   const extra = options.config ?? ''
   const has = (section: string): boolean => new RegExp(`^${section}:`, 'm').test(extra)
-  const text = `
+  return `
 ${has('address') ? '' : `address: 127.0.0.1:${options.port ?? 0}`}
 admin: { identity: ${options.admin ?? cast.admin.identity} }
 tls:
@@ -123,9 +156,6 @@ ${has('policy') ? '' : userPolicy(cast.user.identity)}
 ${has('keystore') ? '' : 'keystore: { memory: {} }'}
 ${httpSection(extra)}
 ${extra}`
-  const loaded = loadConfig(text, join(directory, 'config.yml'))
-  const { store } = options
-  return store === undefined ? loaded : { ...loaded, config: withStore(loaded.config, store) }
 }
 
 /**
