@@ -16,7 +16,7 @@ import {
   type ServerProcess,
   startServerProcess,
 } from '../support/process.ts'
-import { type Answer, ask, httpSection } from '../support/server.ts'
+import { type Answer, ask, usualSections } from '../support/server.ts'
 import { openSession } from '../support/session.ts'
 import { keep, visit } from '../support/visitor.ts'
 
@@ -41,7 +41,7 @@ function configOf(
 admin: { identity: ${files.admin.identity} }
 tls: { key: server.key, cert: server.cert${tls} }
 keystore: { fs: { path: ${keys} } }
-${httpSection(rest)}
+${usualSections(rest)}
 ${rest}
 `
 }
@@ -96,8 +96,8 @@ test('a config that is wrong is refused with every finding and its place, and th
     const found = it.log().match(/level=ERROR msg=.*refused.*/g) ?? []
     return found.length === 2 && found
   })
-  assert.match(lines[0] ?? '', /config\.yml:7:1: cash: unknown field/)
-  assert.match(lines[1] ?? '', /config\.yml:8:8: log\.error: write on, off/)
+  assert.match(lines[0] ?? '', /config\.yml:8:1: cash: unknown field/)
+  assert.match(lines[1] ?? '', /config\.yml:9:8: log\.error: write on, off/)
   assert.equal((await ask(it.process.port, it.user, 'GET', '/v1/status')).status, 403)
   assert.equal((await ask(it.process.port, it.admin, 'GET', '/v1/status')).status, 200)
   it.hangUp(configOf(it, { rest: allowing('/v1/status', it.user) }))

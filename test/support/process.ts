@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
   type Cast,
-  httpSection,
+  usualSections,
   type Owner,
   people,
   tempDir,
@@ -215,7 +215,7 @@ export async function serverFiles(t: Owner, options: FilesOptions = {}): Promise
 admin: { identity: ${cast.admin.identity} }
 tls: { key: server.key, cert: server.cert${options.tls === undefined ? '' : `, ${options.tls}`} }
 keystore: { fs: { path: ${keys} } }
-${httpSection(options.config ?? '')}
+${usualSections(options.config ?? '')}
 ${options.config ?? ''}
 `,
   )

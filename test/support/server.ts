@@ -154,18 +154,23 @@ ${options.ca === undefined ? '' : `  ca: ${files.ca}`}
 ${(options.tls ?? '').replace(/^/gm, '  ')}
 ${has('policy') ? '' : userPolicy(cast.user.identity)}
 ${has('keystore') ? '' : 'keystore: { memory: {} }'}
-${httpSection(extra)}
+${usualSections(extra)}
 ${extra}`
 }
 
 /**
- * Which implementation of HTTP the tests are for: KES_TEST_HTTP, else the default. A line of the config file.
+ * What tests want of every server, as lines of the config file: the implementation of HTTP that they are for
+ * (KES_TEST_HTTP, else the default), and no refusals because other tests keep the machine busy.
  *
  * @param config what else is in the file; it may say so itself
  */
-export function httpSection(config: string): string {
+export function usualSections(config: string): string {
   const http = process.env['KES_TEST_HTTP'] ?? ''
-  return http === '' || /^http:/m.test(config) ? '' : `http: ${http}`
+  const has = (section: string): boolean => new RegExp(`^${section}:`, 'm').test(config)
+  return [
+    http === '' || has('http') ? '' : `http: ${http}`,
+    has('overload') ? '' : 'overload: { delay: 0s }',
+  ].join('\n')
 }
 
 function userPolicy(identity: string): string {
