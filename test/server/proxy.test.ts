@@ -9,7 +9,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Certificate, certificate } from '../support/certificates.ts'
 import { beforeTheEnd } from '../support/mortal.ts'
 import { eventually } from '../support/process.ts'
-import { ask, type Answer, people, raw, startServer, type TestServer } from '../support/server.ts'
+import {
+  ask,
+  type Answer,
+  people,
+  raw,
+  startServer,
+  type TestServer,
+  IN_PROCESS,
+} from '../support/server.ts'
 import { answerOf, openSession } from '../support/session.ts'
 
 const HOUR = 3_600_000
@@ -242,19 +250,23 @@ test('who is no proxy is who he is, whatever certificate he sends along', async 
   }
 })
 
-test('who is no proxy and sends the header is logged once a minute, not once a request', async (t) => {
-  const server = await setting(t)
-  const sender = { port: server.port, proxy: server.user }
-  for (let i = 0; i < 5; i++) await forward(sender, server.admin, 'GET', SELF)
-  await forward({ ...sender, proxy: server.admin }, server.user, 'GET', SELF)
-  const lines = await eventually('both are logged', () => {
-    const found = server.stderr().match(/^.*x-tls-client-cert is ignored.*$/gm) ?? []
-    return found.length >= 2 && found
-  })
-  assert.equal(lines.length, 2)
-  assert.ok(lines[0]?.includes(`req.identity=${server.user.identity}`))
-  assert.ok(lines[1]?.includes(`req.identity=${server.admin.identity}`))
-})
+test(
+  'who is no proxy and sends the header is logged once a minute, not once a request',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const server = await setting(t)
+    const sender = { port: server.port, proxy: server.user }
+    for (let i = 0; i < 5; i++) await forward(sender, server.admin, 'GET', SELF)
+    await forward({ ...sender, proxy: server.admin }, server.user, 'GET', SELF)
+    const lines = await eventually('both are logged', () => {
+      const found = server.stderr().match(/^.*x-tls-client-cert is ignored.*$/gm) ?? []
+      return found.length >= 2 && found
+    })
+    assert.equal(lines.length, 2)
+    assert.ok(lines[0]?.includes(`req.identity=${server.user.identity}`))
+    assert.ok(lines[1]?.includes(`req.identity=${server.admin.identity}`))
+  },
+)
 
 test('who has no certificate has none by sending one', async (t) => {
   const server = await setting(t, {

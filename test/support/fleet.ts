@@ -16,12 +16,14 @@ export async function startWorkers(
   directory: string,
   write: (options: TestServerOptions) => string,
   options: TestServerOptions,
-): Promise<Pick<TestServer, 'port' | 'close' | 'reload' | 'stdout' | 'stderr'>> {
+): Promise<Pick<TestServer, 'port' | 'rustfsPort' | 'close' | 'reload' | 'stdout' | 'stderr'>> {
   const path = join(directory, 'config.yml')
   const configure = (): void => writeFileSync(path, write(latest))
   let latest = options
   configure()
   const server = await startServerProcess(t, ['--config', path])
+  const banner = server.stderr().toString()
+  const [, rustfs] = /^RustFS API +https?:\/\/\S+:(\d+)$/m.exec(banner) ?? []
   // The banner is not of the log.
   const stderr = (): string =>
     server
@@ -32,6 +34,7 @@ export async function startWorkers(
     stderr().match(/.*(the config was reloaded|reload is refused).*/g) ?? []
   return {
     port: server.port,
+    rustfsPort: rustfs === undefined ? undefined : Number(rustfs),
     close: async () => void (await server.stop()),
     reload: async (changes) => {
       latest = { ...latest, ...changes }

@@ -56,7 +56,7 @@ export interface SendOptions extends SignOptions {
 export async function startRustfs(t: Owner, options: RustfsOptions = {}): Promise<RustfsServer> {
   const server = await startServer(t, { ...options, config: rustfsConfig(options) })
   let latest = options
-  const door = server.instance.rustfsAddress?.port ?? 0
+  const door = server.rustfsPort ?? 0
   const isPrivate = options.address !== undefined && !options.address.startsWith('127.')
   return {
     ...server,

@@ -56,6 +56,8 @@ export const IN_PROCESS = WORKERS > 1 && 'needs the server in the process of the
 
 export interface TestServer extends Cast {
   readonly port: number
+  /** Of the RustFS KMS Admin API. */
+  readonly rustfsPort: number | undefined
   readonly server: Certificate
   /** Only for tests that skip when it is in other processes. */
   readonly instance: Server
@@ -117,6 +119,7 @@ export async function startServer(t: Owner, options: TestServerOptions = {}): Pr
     directory,
     close: () => instance.close(),
     port: instance.address.port,
+    rustfsPort: instance.rustfsAddress?.port,
     reload: (changes) =>
       instance.reload(() => loadedFrom(cast, directory, (latest = { ...latest, ...changes }))),
     stdout: () => stdout.text,
