@@ -4,6 +4,10 @@
  * numbers, and Go's escapes. Observed: kes-behaviour.md, surprises 11 and 13 (docs/quirks.md).
  */
 
+import { isAscii } from 'node:buffer'
+
+import { Base64Value, scanObject } from './json-scan.ts'
+
 /** What a text or a field is not: never carries any part of the input. */
 export class JsonError extends Error {
   override readonly name = 'JsonError'
@@ -27,6 +31,24 @@ export function parseFirst(text: string): unknown {
   } catch {
     throw new JsonError('not a JSON value')
   }
+}
+
+/** Bytes of a text from which on it pays to look at it before it is made a string. */
+const LARGE = 16_384
+
+/**
+ * The fields of the JSON object that a text in UTF-8 begins with, or of `null`.
+ *
+ * @throws JsonError when it begins with anything else
+ */
+export function parseFields(bytes: Buffer): Fields {
+  const scanned = bytes.length > LARGE ? scanObject(bytes) : undefined
+  return new Fields(scanned ?? parseFirst(textOf(bytes)))
+}
+
+/** A text in UTF-8; a large one that is ASCII is made a string ten times as fast as such. */
+export function textOf(bytes: Buffer): string {
+  return bytes.toString(bytes.length > LARGE && isAscii(bytes) ? 'latin1' : 'utf8')
 }
 
 /** Index behind the first value, or undefined when it does not end. Says nothing about its validity. */
@@ -68,6 +90,11 @@ export class Fields {
 
   /** As `value`, with `null` where it is null. */
   raw(name: string): unknown {
+    const found = this.#find(name)
+    return found instanceof Base64Value ? found.toString() : found
+  }
+
+  #find(name: string): unknown {
     let found: unknown
     for (const key in this.#object) {
       if (key === name || (key.length === name.length && fold(key) === name))
@@ -132,8 +159,9 @@ export class Fields {
 
   /** Bytes from padded standard base64 (with line breaks) or an array of numbers. @throws JsonError */
   bytes(name: string): Buffer | undefined {
-    const value = this.value(name)
-    if (value === undefined) return undefined
+    const value = this.#find(name)
+    if (value === undefined || value === null) return undefined
+    if (value instanceof Base64Value) return value.bytes
     const bytes = typeof value === 'string' ? decodeBase64(value) : byteArray(value)
     if (bytes === undefined) throw new JsonError(`${name} is not a byte string`)
     return bytes

@@ -1,7 +1,7 @@
 /** A request's JSON body, with the Go server's messages for what is wrong with it. */
 
 import { KesError } from '../errors.ts'
-import { Fields, JsonError, parseFirst } from '../json.ts'
+import { Fields, JsonError, parseFields, parseFirst, textOf } from '../json.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 const OPENING_BRACE = 0x7b
@@ -14,8 +14,7 @@ export class Body {
   /** @param message of every error; no part of the body is ever in it. */
   constructor(bytes: Buffer | Fields, message = 'invalid request body') {
     this.#message = message
-    this.#fields =
-      bytes instanceof Fields ? bytes : this.#read(() => new Fields(parseFirst(bytes.toString())))
+    this.#fields = bytes instanceof Fields ? bytes : this.#read(() => parseFields(bytes))
   }
 
   /**
@@ -27,7 +26,7 @@ export class Body {
     // Most bodies begin like an object, and need not be read twice.
     if (bytes[0] === OPENING_BRACE) return undefined
     try {
-      const list = parseFirst(bytes.toString())
+      const list = parseFirst(textOf(bytes))
       return Array.isArray(list) ? list.map((item) => new Body(new Fields(item))) : undefined
     } catch (error) {
       if (!(error instanceof JsonError)) throw error
