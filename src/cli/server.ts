@@ -63,8 +63,10 @@ export async function serve(options: ServerOptions): Promise<void> {
   const started = start(source, workers)
   reloadAtHangup(started, read)
   const server = await started
+  // Whoever has read the banner may stop it.
+  const ended = stopSignalOrFailure(server)
   say([...banner(config, server, workers), ...hints(server)].join('\n'))
-  await stopSignalOrFailure(server)
+  await ended
   say('Stopping: running requests may finish.')
   await server.close()
 }
