@@ -193,6 +193,19 @@ test('rustfs.start may name what the API may not', async (t) => {
   }
 })
 
+test('W24: what runs from the start heeds every field, as over the API', async (t) => {
+  const key = Buffer.alloc(32, 7).toString('base64')
+  const tuned = 'timeout_seconds: 7, retry_attempts: 2, enable_cache: false, default_key_id: only'
+  const server = await startRustfs(t, {
+    rustfs: `start: { backend_type: static, key_id: only, secret_key: "${key}", ${tuned} }`,
+  })
+  const { config_summary } = await ok(server.call('GET', '/status'))
+  const { timeout_seconds, retry_attempts, enable_cache, cache_summary, default_key_id } =
+    config_summary as Record<string, unknown>
+  assert.deepEqual([timeout_seconds, retry_attempts, default_key_id], [7, 2, 'only'])
+  assert.deepEqual([enable_cache, cache_summary], [false, null])
+})
+
 test('static: its one key seals and opens, and cannot be changed', async (t) => {
   const key = Buffer.alloc(32, 7).toString('base64')
   const server = await startRustfs(t, {
