@@ -167,9 +167,11 @@ test('a policy that was changed counts at once, on whatever connection', async (
 
 test('whose certificate has expired is let in nowhere', async (t) => {
   const ca = await certificate({ subject: 'ca', ca: true })
+  const holder = await certificate({ subject: 'member', issuer: ca })
+  const server = await startServer(t, { tls: 'auth: on', ca: ca.cert, config: listers(holder) })
   const { client, expiry } = await beforeTheEnd(async (lifetime) => {
-    const member = await certificate({ subject: 'member', issuer: ca, notAfter: lifetime })
-    const server = await startServer(t, { tls: 'auth: on', ca: ca.cert, config: listers(member) })
+    const request = { subject: 'member', issuer: ca, holder, notAfter: lifetime }
+    const member = await certificate(request)
     return { member, client: await regular(t, server.port, member) }
   })
   await sleep(expiry - Date.now() + 100)
