@@ -9,7 +9,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
 
 import { type Bus, LocalBus, topic } from '../bus.ts'
-import { type Aggregator, asMetric, type Figures, type Sample, sumOf } from './figures.ts'
+import { type Aggregator, asMetric, type Figures, rounded, type Sample, sumOf } from './figures.ts'
 
 /** Upper bounds of `kes_http_response_time`, in seconds. */
 const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 3, 5, 10] as const
@@ -103,7 +103,7 @@ export class Metrics {
     const figures = full.getMetricsAsJSON()
     // Every family has been read by now.
     this.#isAsked = true
-    return (await figures) as unknown as Figures
+    return rounded((await figures) as unknown as Figures)
   }
 
   /** Of all processes. */
