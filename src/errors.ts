@@ -112,3 +112,13 @@ export class KesError extends Error {
 export function isCode(thrown: unknown, code: ErrorCode): boolean {
   return thrown instanceof KesError && thrown.code === code
 }
+
+/** What `work` resolves to; undefined when it fails with this error. @throws what else it fails with */
+export async function unless<T>(code: ErrorCode, work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work
+  } catch (error) {
+    if (isCode(error, code)) return undefined
+    throw error
+  }
+}

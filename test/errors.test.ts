@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { KesError } from '#src/errors.js'
+import { KesError, unless } from '#src/errors.js'
 
 test('an error has the status and the message of its code', () => {
   const error = new KesError('KEY_NOT_FOUND')
@@ -23,4 +23,12 @@ test('whatever is thrown is an internal error with that as its cause', () => {
 test('a KesError stays what it is', () => {
   const error = new KesError('DECRYPT')
   assert.equal(KesError.from(error), error)
+})
+
+test('of the errors of a piece of work, one may mean that there is nothing', async () => {
+  const absent = new KesError('KEY_NOT_FOUND')
+  assert.equal(await unless('KEY_NOT_FOUND', Promise.resolve(1)), 1)
+  assert.equal(await unless('KEY_NOT_FOUND', Promise.reject(absent)), undefined)
+  for (const other of [new KesError('KEY_EXISTS'), new Error('bug: x')])
+    await assert.rejects(unless('KEY_NOT_FOUND', Promise.reject(other)), other)
 })

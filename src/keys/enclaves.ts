@@ -11,7 +11,7 @@ import { type AccessRecord, change, type RealmChange } from '../auth/change.ts'
 import { type Bus, LocalBus, topic } from '../bus.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, isCode, KesError } from '../errors.ts'
+import { type ErrorCode, isCode, KesError, unless } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
 import { isName } from '../names.ts'
 import type { Relay } from '../telemetry/relay.ts'
@@ -312,13 +312,9 @@ export class Enclaves {
       deleted_at: rfc3339(at),
       destroy_at: days === 0 ? undefined : rfc3339(inDays(days, at)),
     }
-    try {
-      const value = Buffer.from(JSON.stringify(mark))
-      const marked = this.#store.create(DELETED_MARK + name, value, deadline.signal)
-      await this.#ask(marked, 'KEYSTORE_DELETE', deadline)
-    } catch (error) {
-      if (!isCode(error, 'KEY_EXISTS')) throw error
-    }
+    const value = Buffer.from(JSON.stringify(mark))
+    const marked = this.#store.create(DELETED_MARK + name, value, deadline.signal)
+    await unless('KEY_EXISTS', this.#ask(marked, 'KEYSTORE_DELETE', deadline))
   }
 
   async #read(name: string, deadline: Deadline): Promise<EnclaveEntry | undefined> {
@@ -326,14 +322,9 @@ export class Enclaves {
     return value && decodeEntry(name, value)
   }
 
-  async #get(name: string, deadline: Deadline): Promise<Uint8Array | undefined> {
-    try {
-      const value = this.#store.get(name, deadline.signal)
-      return await this.#ask(value, 'KEYSTORE_READ', deadline)
-    } catch (error) {
-      if (isCode(error, 'KEY_NOT_FOUND')) return undefined
-      throw error
-    }
+  #get(name: string, deadline: Deadline): Promise<Uint8Array | undefined> {
+    const value = this.#store.get(name, deadline.signal)
+    return unless('KEY_NOT_FOUND', this.#ask(value, 'KEYSTORE_READ', deadline))
   }
 
   /** Keys first, then the enclave's entry, and last the mark that says that it is being deleted. */
@@ -356,11 +347,8 @@ export class Enclaves {
   }
 
   async #remove(name: string, deadline: Deadline): Promise<void> {
-    try {
-      await this.#ask(this.#store.delete(name, deadline.signal), 'KEYSTORE_DELETE', deadline)
-    } catch (error) {
-      if (!isCode(error, 'KEY_NOT_FOUND')) throw error
-    }
+    const removed = this.#store.delete(name, deadline.signal)
+    await unless('KEY_NOT_FOUND', this.#ask(removed, 'KEYSTORE_DELETE', deadline))
   }
 
   #ask<T>(work: Promise<T>, code: ErrorCode, deadline: Deadline): Promise<T> {

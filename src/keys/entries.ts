@@ -5,7 +5,7 @@
 
 import { setMaxListeners } from 'node:events'
 
-import { isCode, KesError } from '../errors.ts'
+import { isCode, KesError, unless } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import type { Timestamp } from '../time.ts'
 import { DamagedKeyError, decodeEntry, encodeKey } from './codec.ts'
@@ -159,11 +159,8 @@ export class KeyEntries {
     const records = await this.#records(name, origin, signal)
     wipeAll(records)
     for (let number = records.length; number > 0; number--) {
-      try {
-        await this.#store.delete(recordName(number, origin.owner, name), signal)
-      } catch (error) {
-        if (!isCode(error, 'KEY_NOT_FOUND')) throw error
-      }
+      const record = recordName(number, origin.owner, name)
+      await unless('KEY_NOT_FOUND', this.#store.delete(record, signal))
     }
   }
 
@@ -221,13 +218,8 @@ export class KeyEntries {
     }
   }
 
-  async #get(name: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    try {
-      return await this.#store.get(name, signal)
-    } catch (error) {
-      if (isCode(error, 'KEY_NOT_FOUND')) return undefined
-      throw error
-    }
+  #get(name: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    return unless('KEY_NOT_FOUND', this.#store.get(name, signal))
   }
 }
 

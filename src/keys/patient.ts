@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { within } from '../deadline.ts'
-import { type ErrorCode, KesError } from '../errors.ts'
+import { unless } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { type Listing, PAGE, type Page } from '../names.ts'
 
@@ -48,12 +48,13 @@ export class PatientStore {
 
   /** Undefined when there is none. The bytes are the caller's, to be wiped. */
   read(name: string): Promise<Uint8Array | undefined> {
-    return this.#unless('KEY_NOT_FOUND', (signal) => this.#store.get(name, signal))
+    const reading = this.#call((signal) => this.#store.get(name, signal))
+    return unless('KEY_NOT_FOUND', reading)
   }
 
   /** False when there is one already: of somebody else, or ours if the answer to an earlier try was lost. */
   async make(name: string, value: Uint8Array): Promise<boolean> {
-    const made = await this.#unless('KEY_EXISTS', async (signal) => {
+    const making = this.#call(async (signal) => {
       // A try that was given up may still be at work when the caller wipes the value: it has a copy of its own.
       const copy = Uint8Array.from(value)
       try {
@@ -63,24 +64,13 @@ export class PatientStore {
         copy.fill(0)
       }
     })
-    return made ?? false
+    return (await unless('KEY_EXISTS', making)) ?? false
   }
 
   /** Nothing happens when there is none. */
   async remove(name: string): Promise<void> {
-    await this.#unless('KEY_NOT_FOUND', (signal) => this.#store.delete(name, signal))
-  }
-
-  async #unless<T>(
-    code: ErrorCode,
-    work: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T | undefined> {
-    try {
-      return await this.#call(work)
-    } catch (error) {
-      if (error instanceof KesError && error.code === code) return undefined
-      throw error
-    }
+    const removing = this.#call((signal) => this.#store.delete(name, signal))
+    await unless('KEY_NOT_FOUND', removing)
   }
 
   async #call<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -4,7 +4,7 @@ import { type Bus, LocalBus, type Topic, topic } from '../bus.ts'
 import type { Cipher } from '../crypto/aead.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, isCode, KesError } from '../errors.ts'
+import { type ErrorCode, isCode, KesError, unless } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { isName, type Listing, PAGE, type Page } from '../names.ts'
 import { now, type Timestamp } from '../time.ts'
@@ -342,13 +342,9 @@ export class KeyService {
   /** Deletes what a destruction has claimed. */
   async #finish(name: string, stored: StoredKey, deadline: Deadline): Promise<void> {
     const { signal } = deadline
-    try {
-      const deleted = this.#entries.delete(name, signal, stored.owner)
-      await this.#altered('KEYSTORE_DELETE', name, deadline, deleted)
-    } catch (error) {
-      // Somebody else has done it; records may be left.
-      if (!isCode(error, 'KEY_NOT_FOUND')) throw error
-    }
+    const deleted = this.#entries.delete(name, signal, stored.owner)
+    // Somebody else may have done it; records may be left.
+    await unless('KEY_NOT_FOUND', this.#altered('KEYSTORE_DELETE', name, deadline, deleted))
     const rest = this.#entries.deleteRecords(name, stored, signal)
     await this.#ask('KEYSTORE_DELETE', deadline, rest)
   }

@@ -5,7 +5,7 @@
 
 import type { protos } from '@google-cloud/secret-manager'
 
-import { KesError } from '../../errors.ts'
+import { isCode, KesError, unless } from '../../errors.ts'
 import { type Listing, type Page, pageOf } from '../../names.ts'
 import type { GcpConfig } from '../gcp.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
@@ -86,18 +86,14 @@ export class GcpStore implements KeyStore {
   }
 
   /** Undefined when there is one of that name. */
-  async #createSecret(name: string, signal: AbortSignal): Promise<Secret | undefined> {
-    try {
-      return await this.#client.call(
-        'createSecret',
-        { parent: this.#project, secretId: name, secret: { replication: { automatic: {} } } },
-        ['parent', this.#project],
-        signal,
-      )
-    } catch (error) {
-      if (error instanceof KesError && error.code === 'KEY_EXISTS') return undefined
-      throw error
-    }
+  #createSecret(name: string, signal: AbortSignal): Promise<Secret | undefined> {
+    const created = this.#client.call(
+      'createSecret',
+      { parent: this.#project, secretId: name, secret: { replication: { automatic: {} } } },
+      ['parent', this.#project],
+      signal,
+    )
+    return unless('KEY_EXISTS', created)
   }
 
   /**
@@ -170,7 +166,7 @@ export class GcpStore implements KeyStore {
       await this.get(name, signal)
       return true
     } catch (error) {
-      if (error instanceof KesError && error.code === 'KEY_NOT_FOUND') return false
+      if (isCode(error, 'KEY_NOT_FOUND')) return false
       if (!(error instanceof KeyStoreError) || error.failure === 'unreachable') throw error
       return true
     }
