@@ -13,7 +13,7 @@ import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
 import { type ErrorCode, isCode, KesError, unless } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
-import { isName } from '../names.ts'
+import { isName, PAGE } from '../names.ts'
 import type { Relay } from '../telemetry/relay.ts'
 import { EventStream } from '../telemetry/stream.ts'
 import { inDays, now, rfc3339, type Timestamp } from '../time.ts'
@@ -42,7 +42,6 @@ const ABSENT = 1000
 const MAX_ABSENT = 1000
 /** Keys that are deleted at the same time. */
 const AT_ONCE = 16
-const PAGE = 1024
 
 /** An enclave was made or deleted: whoever asks for it from now on asks the keystore. */
 const CHANGED = topic<string>('enclave')

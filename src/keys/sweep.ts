@@ -7,6 +7,7 @@
 import { type Deadline, within } from '../deadline.ts'
 import { isCode } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
+import { PAGE } from '../names.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import { fromMillis, type Timestamp } from '../time.ts'
 import { DamagedKeyError } from './codec.ts'
@@ -27,7 +28,6 @@ const MIN_SIGHT = 60_000
 /** Until trouble that goes on is told of again. */
 const SILENCE = 3_600_000
 const AT_ONCE = 16
-const PAGE = 1024
 
 /** Milliseconds. */
 export interface Clock {
