@@ -64,7 +64,7 @@ export class KeyEntries {
       : this.#records(name, { owner, records: 0 }, signal))
     // A deletion takes the entry first and then the last of its records: what is left may be an older state.
     const isSuspect = records.length > 0 || (isKnown && known.records > 0)
-    if (isSuspect && !(await this.#isOwner(name, owner, signal))) return this.read(name, signal)
+    if (isSuspect && !(await this.#hash(name, signal)).equals(owner)) return this.read(name, signal)
     const last = records.at(-1)
     if (last === undefined) return unchanged(first, owner)
     const { snapshot, changedAt } = named(`change records of key '${name}' are damaged`, () =>
@@ -133,8 +133,8 @@ export class KeyEntries {
       // Two servers may make the same claim; of two that each take it for theirs one must not destroy.
       if (snapshot.isDestroying) return undefined
       // A store that tries again when an answer was lost may meet its own first try.
-      const found = await this.#get(entryName, signal)
-      if (found === undefined || !hashOf(found).equals(head)) return undefined
+      const found = await unless('KEY_NOT_FOUND', this.#hash(entryName, signal))
+      if (found?.equals(head) !== true) return undefined
     } finally {
       record.fill(0)
     }
@@ -167,30 +167,26 @@ export class KeyEntries {
   /** Deletes the record of a key that was not made. */
   async #withdraw(name: string, { owner, records }: Origin): Promise<void> {
     const signal = AbortSignal.timeout(WITHDRAW_LIMIT)
-    const entry = await this.#get(name, signal)
-    const wasMade = entry !== undefined && hashOf(entry).equals(owner)
-    entry?.fill(0)
-    if (!wasMade) await this.deleteRecords(name, { owner, records }, signal)
+    const made = await unless('KEY_NOT_FOUND', this.#hash(name, signal))
+    if (made?.equals(owner) !== true) await this.deleteRecords(name, { owner, records }, signal)
   }
 
   /** An entry that cannot be read can still be deleted. */
   async #ownerOf(name: string, signal: AbortSignal): Promise<Buffer | undefined> {
     try {
-      const entry = await this.#store.get(name, signal)
-      const owner = hashOf(entry)
-      entry.fill(0)
-      return owner
+      return await this.#hash(name, signal)
     } catch (error) {
       if (error instanceof KeyStoreError && error.failure !== 'unreachable') return undefined
       throw error
     }
   }
 
-  async #isOwner(name: string, owner: Buffer, signal: AbortSignal): Promise<boolean> {
+  /** Of an entry. @throws KesError KEY_NOT_FOUND */
+  async #hash(name: string, signal: AbortSignal): Promise<Buffer> {
     const entry = await this.#store.get(name, signal)
-    const isOwner = hashOf(entry).equals(owner)
+    const hash = hashOf(entry)
     entry.fill(0)
-    return isOwner
+    return hash
   }
 
   /** Records 1, 2, … until one is absent. @param origin how many there were before */

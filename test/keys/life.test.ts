@@ -313,6 +313,25 @@ test('a change whose answer was lost, and that the store tried again, is one cha
   assert.equal(records(store).length, 1)
 })
 
+test('nothing that was read for a rotation stays in memory, not even when its answer was lost', async (t) => {
+  const { store, keys } = await scene(t)
+  const get = store.get.bind(store)
+  const read: Uint8Array[] = []
+  store.get = async (name) => {
+    const value = await get(name)
+    read.push(value)
+    return value
+  }
+  const create = store.create.bind(store)
+  store.create = async (name, value) => {
+    await create(name, value)
+    await create(name, value)
+  }
+  await keys.rotate('a', BY, PATIENT)
+  assert.equal(read.length, 2)
+  for (const value of read) assert.ok(value.every((byte) => byte === 0))
+})
+
 test('a record that is made while the chain is read is no gap', async (t) => {
   const { store, keys } = await scene(t)
   for (let i = 0; i < 3; i++) await keys.rotate('a', BY, PATIENT)
