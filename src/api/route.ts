@@ -181,6 +181,9 @@ export function questionOf(route: Route, path: string, param: string): Question 
   return { path: judged, twins: route.twins?.(param), administrative: route.administrative }
 }
 
+/** Bytes: the `maxBody` of most routes that have one. */
+export const MIB = 1_048_576
+
 export const EMPTY: Reply = { status: 200 }
 
 export const JSON_TYPE = 'application/json'

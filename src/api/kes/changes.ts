@@ -10,9 +10,7 @@ import { KesError } from '../../errors.ts'
 import { checkName } from '../../names.ts'
 import { now } from '../../time.ts'
 import { Body } from '../body.ts'
-import { type Call, EMPTY, type Reply, type Route, route } from '../route.ts'
-
-const MIB = 1_048_576
+import { type Call, EMPTY, MIB, type Reply, type Route, route } from '../route.ts'
 
 /** `{"allow":[…],"deny":[…]}`, `{"allow":{"p":{}},"deny":{"p":{}}}`, or v0.7's `{"paths":[…]}`, which keeps the denials. */
 const writePolicy = route({

@@ -3,9 +3,7 @@
 import { parseIdentity } from '../../crypto/identity.ts'
 import { KesError } from '../../errors.ts'
 import { Body } from '../body.ts'
-import { EMPTY, type Route, route } from '../route.ts'
-
-const MIB = 1_048_576
+import { EMPTY, MIB, type Route, route } from '../route.ts'
 
 /** `{"admin"?}`: without it, the caller is its admin. */
 const createEnclave = route({

@@ -3,8 +3,8 @@
 import { versionOf } from '../../crypto/header.ts'
 import { KesError } from '../../errors.ts'
 import { Body } from '../body.ts'
-import { json, type Route, route } from '../route.ts'
-import { describe, keyName, MIB, withKey } from './keys.ts'
+import { json, MIB, type Route, route } from '../route.ts'
+import { describe, keyName, withKey } from './keys.ts'
 
 const rotateKey = route({
   operation: 'key:rotate',

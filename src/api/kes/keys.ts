@@ -9,9 +9,8 @@ import type { Key } from '../../keys/key.ts'
 import { checkName, continueAt, firstPage, parseListing } from '../../names.ts'
 import { rfc3339 } from '../../time.ts'
 import { Body } from '../body.ts'
-import { type Call, EMPTY, json, JSON_TYPE, type Reply, type Route, route } from '../route.ts'
+import { type Call, EMPTY, json, JSON_TYPE, MIB, type Reply, type Route, route } from '../route.ts'
 
-export const MIB = 1_048_576
 const MAX_BULK = 1000
 const NO_BYTES = Buffer.alloc(0)
 const SECRET_HEADERS = { 'cache-control': 'no-store' }
