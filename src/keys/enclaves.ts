@@ -4,29 +4,20 @@
  * keystore see what is made here at once, and what is deleted within `RECHECK`.
  */
 
-import { setMaxListeners } from 'node:events'
-
 import { Access } from '../auth/access.ts'
 import { type AccessRecord, change, type RealmChange } from '../auth/change.ts'
 import { type Bus, LocalBus, topic } from '../bus.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, isCode, KesError, unless } from '../errors.ts'
+import { KesError } from '../errors.ts'
 import type { KeyStore } from '../keystore/keystore.ts'
-import { isName, PAGE } from '../names.ts'
+import { isName } from '../names.ts'
 import type { Relay } from '../telemetry/relay.ts'
 import { EventStream } from '../telemetry/stream.ts'
-import { inDays, now, rfc3339, type Timestamp } from '../time.ts'
-import { ask } from './ask.ts'
+import { rfc3339, type Timestamp } from '../time.ts'
 import type { CacheCounts, CacheExpiry } from './cache.ts'
-import {
-  decodeDeletedMark,
-  decodeEnclaveEntry,
-  DELETED_MARK,
-  type DeletedMark,
-  ENCLAVE_ENTRY,
-  type EnclaveEntry,
-} from './enclave-entry.ts'
+import { EnclaveEntries } from './enclave-entries.ts'
+import type { EnclaveEntry } from './enclave-entry.ts'
 import { EnclaveStore, enclavePrefix } from './enclave-store.ts'
 import type { KeyStoreHealth } from './health.ts'
 import type { Realm } from './realm.ts'
@@ -40,8 +31,6 @@ const FIND_LIMIT = 10_000
 /** An unknown name is not looked up again for so many milliseconds: it is asked for by whoever has a certificate. */
 const ABSENT = 1000
 const MAX_ABSENT = 1000
-/** Keys that are deleted at the same time. */
-const AT_ONCE = 16
 
 /** An enclave was made or deleted: whoever asks for it from now on asks the keystore. */
 const CHANGED = topic<string>('enclave')
@@ -79,6 +68,7 @@ export interface EnclavesOptions {
 
 export class Enclaves {
   readonly #store: KeyStore
+  readonly #entries: EnclaveEntries
   readonly #health: KeyStoreHealth
   readonly #counts: CacheCounts
   readonly #hasRecords: boolean
@@ -96,6 +86,7 @@ export class Enclaves {
   constructor(options: EnclavesOptions) {
     const { store, health, expiry, counts, hasRecords, bus = new LocalBus(), relay } = options
     this.#store = store
+    this.#entries = new EnclaveEntries(store, health)
     this.#health = health
     this.#expiry = expiry
     this.#counts = counts
@@ -149,21 +140,12 @@ export class Enclaves {
   /** @throws KesError BAD_NAME, ENCLAVE_EXISTS, KEYSTORE_CREATE */
   async create(name: string, admin: Identity, deadline: Deadline): Promise<void> {
     checkEnclaveName(name)
-    const mark = await this.#mark(name, deadline)
+    const mark = await this.#entries.mark(name, deadline)
     // Its keys wait for their end; whoever took the mark away would have them back.
     if (mark?.destroyAt !== undefined) throw new KesError('ENCLAVE_EXISTS')
     // What a deletion that was cut off has left must not come to life again in a new enclave.
-    if (mark !== undefined) await this.#destroy(name, deadline)
-    const entry = Buffer.from(JSON.stringify({ name, admin, created_at: rfc3339(now()) }))
-    try {
-      await this.#ask(
-        this.#store.create(entryName(name), entry, deadline.signal),
-        'KEYSTORE_CREATE',
-        deadline,
-      )
-    } catch (error) {
-      throw isCode(error, 'KEY_EXISTS') ? new KesError('ENCLAVE_EXISTS') : error
-    }
+    if (mark !== undefined) await this.#entries.destroy(name, deadline)
+    await this.#entries.create(name, admin, deadline)
     await this.#bus.ask(CHANGED, name)
   }
 
@@ -175,13 +157,13 @@ export class Enclaves {
    * @throws KesError ENCLAVE_NOT_FOUND, KEYSTORE_DELETE
    */
   async delete(name: string, days: number, deadline: Deadline): Promise<void> {
-    const isThere = isEnclaveName(name) && (await this.#read(name, deadline)) !== undefined
-    const before = isThere ? await this.#mark(name, deadline) : undefined
+    const isThere = isEnclaveName(name) && (await this.#entries.read(name, deadline)) !== undefined
+    const before = isThere ? await this.#entries.mark(name, deadline) : undefined
     const isWaiting = days > 0 && before?.destroyAt !== undefined
     if (!isThere || isWaiting) throw new KesError('ENCLAVE_NOT_FOUND')
-    if (before === undefined) await this.#putMark(name, days, deadline)
+    if (before === undefined) await this.#entries.putMark(name, days, deadline)
     await this.#bus.ask(CHANGED, name)
-    if (days === 0 || before !== undefined) await this.#destroy(name, deadline)
+    if (days === 0 || before !== undefined) await this.#entries.destroy(name, deadline)
   }
 
   /**
@@ -190,9 +172,9 @@ export class Enclaves {
    * @param at now. @returns whether it was done
    */
   async destroy(name: string, at: Timestamp, deadline: Deadline): Promise<boolean> {
-    const destroyAt = (await this.#mark(name, deadline))?.destroyAt
+    const destroyAt = (await this.#entries.mark(name, deadline))?.destroyAt
     if (destroyAt === undefined || destroyAt.seconds >= at.seconds - GRACE / 1000) return false
-    await this.#destroy(name, deadline)
+    await this.#entries.destroy(name, deadline)
     return true
   }
 
@@ -226,7 +208,8 @@ export class Enclaves {
     let entry: EnclaveEntry | undefined
     try {
       const deadline = { signal: AbortSignal.timeout(FIND_LIMIT) }
-      entry = (await this.#isDeleted(name, deadline)) ? undefined : await this.#read(name, deadline)
+      const isDeleted = await this.#entries.isDeleted(name, deadline)
+      entry = isDeleted ? undefined : await this.#entries.read(name, deadline)
     } catch (error) {
       // While the keystore is down an enclave goes on with the keys that it has in its cache.
       if (found !== undefined && this.#health.downSince !== undefined) return found.realm
@@ -293,70 +276,6 @@ export class Enclaves {
     found.realm.events.close()
     found.realm.keys.forget()
   }
-
-  async #isDeleted(name: string, deadline: Deadline): Promise<boolean> {
-    return (await this.#mark(name, deadline)) !== undefined
-  }
-
-  async #mark(name: string, deadline: Deadline): Promise<DeletedMark | undefined> {
-    const value = await this.#get(DELETED_MARK + name, deadline)
-    return value && decodeDeletedMark(value)
-  }
-
-  /** Nothing happens when there is one. */
-  async #putMark(name: string, days: number, deadline: Deadline): Promise<void> {
-    const at = now()
-    const mark = {
-      name,
-      deleted_at: rfc3339(at),
-      destroy_at: days === 0 ? undefined : rfc3339(inDays(days, at)),
-    }
-    const value = Buffer.from(JSON.stringify(mark))
-    const marked = this.#store.create(DELETED_MARK + name, value, deadline.signal)
-    await unless('KEY_EXISTS', this.#ask(marked, 'KEYSTORE_DELETE', deadline))
-  }
-
-  async #read(name: string, deadline: Deadline): Promise<EnclaveEntry | undefined> {
-    const value = await this.#get(entryName(name), deadline)
-    return value && decodeEntry(name, value)
-  }
-
-  #get(name: string, deadline: Deadline): Promise<Uint8Array | undefined> {
-    const value = this.#store.get(name, deadline.signal)
-    return unless('KEY_NOT_FOUND', this.#ask(value, 'KEYSTORE_READ', deadline))
-  }
-
-  /** Keys first, then the enclave's entry, and last the mark that says that it is being deleted. */
-  async #destroy(name: string, deadline: Deadline): Promise<void> {
-    // Each of the deletions that run at the same time, and the keystore's own work for it, listens to the signal.
-    setMaxListeners(4 * AT_ONCE, deadline.signal)
-    const prefix = enclavePrefix(name)
-    for (let from: string | undefined = prefix; from !== undefined;) {
-      const listed = this.#store.list({ prefix, from }, PAGE, deadline.signal)
-      const { names, next } = await this.#ask(listed, 'KEYSTORE_DELETE', deadline)
-      for (let at = 0; at < names.length; at += AT_ONCE) {
-        // Another server may have done it, and somebody have made an enclave of the same name.
-        if (!(await this.#isDeleted(name, deadline))) return
-        await Promise.all(names.slice(at, at + AT_ONCE).map((key) => this.#remove(key, deadline)))
-      }
-      from = next
-    }
-    await this.#remove(entryName(name), deadline)
-    await this.#remove(DELETED_MARK + name, deadline)
-  }
-
-  async #remove(name: string, deadline: Deadline): Promise<void> {
-    const removed = this.#store.delete(name, deadline.signal)
-    await unless('KEY_NOT_FOUND', this.#ask(removed, 'KEYSTORE_DELETE', deadline))
-  }
-
-  #ask<T>(work: Promise<T>, code: ErrorCode, deadline: Deadline): Promise<T> {
-    return ask(work, code, deadline, this.#health)
-  }
-}
-
-function entryName(enclave: string): string {
-  return ENCLAVE_ENTRY + enclave
 }
 
 function isEnclaveName(name: string): boolean {
@@ -368,14 +287,6 @@ function checkEnclaveName(name: string): void {
   throw new KesError('BAD_NAME', {
     message: `enclave name '${name}' is empty, too long or contains invalid characters`,
   })
-}
-
-/** @throws KesError KEYSTORE_READ */
-function decodeEntry(name: string, value: Uint8Array): EnclaveEntry {
-  const entry = decodeEnclaveEntry(value)
-  if (entry !== undefined) return entry
-  const cause = new Error(`keystore entry '${entryName(name)}' is damaged`)
-  throw new KesError('KEYSTORE_READ', { cause })
 }
 
 function isSame(a: EnclaveEntry, b: EnclaveEntry): boolean {
