@@ -1,13 +1,14 @@
 /** Keys by name, for every dialect: the only way from a request to the keystore. */
 
-import { type Bus, LocalBus, type Topic, topic } from '../bus.ts'
+import { type Bus, LocalBus } from '../bus.ts'
 import type { Cipher } from '../crypto/aead.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type Deadline, within } from '../deadline.ts'
-import { type ErrorCode, isCode, KesError, unless } from '../errors.ts'
+import { type ErrorCode, KesError, unless } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
 import { isName, type Listing, PAGE, type Page } from '../names.ts'
 import { now, type Timestamp } from '../time.ts'
+import { Alterations } from './alterations.ts'
 import { ask } from './ask.ts'
 import { type CacheCounts, type CacheExpiry, KeyCache } from './cache.ts'
 import { KeyEntries, keyOf, type StoredKey } from './entries.ts'
@@ -29,13 +30,6 @@ export const GRACE = 3_600_000
 
 /** Sorts before every valid key name, and behind the server's own entries, which begin with `-`. */
 const FIRST_NAME = '0'
-
-/** What has happened to a key, or may have. */
-interface Alteration {
-  readonly name: string
-  /** Nobody knows whether it was done. */
-  readonly isInDoubt: boolean
-}
 
 export interface Import {
   readonly cipher: Cipher
@@ -68,9 +62,7 @@ export class KeyService {
   readonly cache: KeyCache
   readonly #store: KeyStore
   readonly #entries: KeyEntries
-  readonly #bus: Bus
-  readonly #changed: Topic<Alteration>
-  readonly #unsubscribe: () => void
+  readonly #alterations: Alterations
   /** Requests that began and may still ask. */
   #users = 0
   #onIdle = (): void => {}
@@ -80,17 +72,13 @@ export class KeyService {
     const { bus = new LocalBus(), scope = '' } = options
     this.#store = store
     this.#entries = new KeyEntries(store, hasRecords)
-    this.#bus = bus
-    this.#changed = topic(`key:${scope}`)
-    this.#unsubscribe = bus.subscribe(this.#changed, ({ name, isInDoubt }) =>
-      isInDoubt ? this.cache.doubt(name) : this.cache.evict(name),
-    )
     this.health = options.health ?? new KeyStoreHealth(store)
     const source = {
       fetch: (name: string, known: Key | undefined) => this.#fetch(name, known),
       isChanged: (name: string, key: Key) => this.#isChanged(name, key),
     }
     this.cache = new KeyCache(source, this.health, expiry, counts, options.maxKeys)
+    this.#alterations = new Alterations(bus, scope, this.cache)
   }
 
   /** A request begins that may ask until it calls `leave`. */
@@ -276,7 +264,7 @@ export class KeyService {
 
   /** Caches nothing any more; the keystore stays open. */
   forget(): void {
-    this.#unsubscribe()
+    this.#alterations.close()
     this.cache.close()
   }
 
@@ -349,34 +337,9 @@ export class KeyService {
     await this.#ask('KEYSTORE_DELETE', deadline, rest)
   }
 
-  /** Waits until entries of a key are made or deleted: what is cached, or being fetched, is old then. */
-  async #altered<T>(
-    code: ErrorCode,
-    name: string,
-    deadline: Deadline,
-    work: Promise<T>,
-  ): Promise<T> {
-    let told: Promise<unknown> | undefined
-    // Also when it is done too late for whoever asked.
-    const done = work.then((result) => {
-      told = this.#tell({ name, isInDoubt: false })
-      return result
-    })
-    try {
-      const result = await this.#ask(code, deadline, done)
-      await told
-      return result
-    } catch (error) {
-      // Without a verdict of the keystore it may have been done all the same.
-      if (!isCode(error, 'KEY_EXISTS'))
-        await this.#tell({ name, isInDoubt: !isCode(error, 'KEY_NOT_FOUND') })
-      throw error
-    }
-  }
-
-  /** Resolves when every cache knows. */
-  async #tell(change: Alteration): Promise<void> {
-    await this.#bus.ask(this.#changed, change)
+  /** Waits until entries of a key are made or deleted, and every cache knows. */
+  #altered<T>(code: ErrorCode, name: string, deadline: Deadline, work: Promise<T>): Promise<T> {
+    return this.#alterations.tell(name, work, (done) => this.#ask(code, deadline, done))
   }
 
   #ask<T>(code: ErrorCode, deadline: Deadline, work: Promise<T>): Promise<T> {
