@@ -25,3 +25,20 @@ export async function within<T>(work: Promise<T>, { signal }: Deadline): Promise
     if (abort !== undefined) signal.removeEventListener('abort', abort)
   }
 }
+
+/**
+ * As `within`, for work whose outcome is to be closed or given back: when it comes too late, `drop` does that, and must
+ * not fail.
+ */
+export async function withinOrDrop<T>(
+  work: Promise<T>,
+  deadline: Deadline,
+  drop: (late: T) => unknown,
+): Promise<T> {
+  try {
+    return await within(work, deadline)
+  } catch (error) {
+    work.then(drop, () => {}) // what failed too late, nobody asks for
+    throw error
+  }
+}

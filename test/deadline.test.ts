@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
 import { test } from 'node:test'
 
-import { within } from '#src/deadline.js'
+import { within, withinOrDrop } from '#src/deadline.js'
 import { PATIENT } from './support/bytes.ts'
 
 test('work that ends in time gives its outcome', async () => {
@@ -38,6 +38,29 @@ test('work that fails after its end harms nobody', async (t) => {
   await assert.rejects(outcome, /too late/)
   for (let i = 0; i < 5; i++) await setImmediate()
   assert.deepEqual(unhandled, [])
+})
+
+test('what comes too late is dropped, once it comes, and what comes in time is not', async () => {
+  const dropped: number[] = []
+  const drop = (late: number): void => void dropped.push(late)
+  assert.equal(await withinOrDrop(Promise.resolve(1), PATIENT, drop), 1)
+  const broken = Promise.reject(new Error('broken'))
+  await assert.rejects(withinOrDrop(broken, PATIENT, drop), /broken/)
+  const aborter = new AbortController()
+  const outcome = withinOrDrop(
+    setImmediate().then(() => 2),
+    aborter,
+    drop,
+  )
+  aborter.abort(new Error('too late'))
+  await assert.rejects(outcome, /too late/)
+  assert.deepEqual(dropped, [])
+  for (let i = 0; i < 5; i++) await setImmediate()
+  assert.deepEqual(dropped, [2])
+  const over = { signal: AbortSignal.abort(new Error('too late')) }
+  await assert.rejects(withinOrDrop(Promise.resolve(3), over, drop), /too late/)
+  await setImmediate()
+  assert.deepEqual(dropped, [2, 3])
 })
 
 test('nothing stays with the signal when the work is done', async () => {

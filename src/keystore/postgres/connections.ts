@@ -5,7 +5,7 @@
 
 import type { Pool, PoolClient } from 'pg'
 
-import { within } from '../../deadline.ts'
+import { withinOrDrop } from '../../deadline.ts'
 import { importOptional } from '../optional.ts'
 import type { PostgresSettings } from '../postgres.ts'
 import { clientTls } from '../tls.ts'
@@ -118,18 +118,8 @@ export class Connections {
   async #acquire(signal: AbortSignal): Promise<PoolClient> {
     for (;;) {
       signal.throwIfAborted()
-      const pending = this.#pool.connect()
-      let client: PoolClient
-      try {
-        client = await within(pending, { signal })
-      } catch (error) {
-        // It may come when nobody waits for it any more.
-        pending.then(
-          (late) => late.release(),
-          () => {},
-        )
-        throw error
-      }
+      const connecting = this.#pool.connect()
+      const client = await withinOrDrop(connecting, { signal }, (late) => late.release())
       if ((this.#madeAt.get(client) ?? Number.NEGATIVE_INFINITY) > this.#trustedSince) return client
       discard(client)
     }
