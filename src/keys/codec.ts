@@ -8,7 +8,6 @@ import { bytesField, Message, ProtobufError, varintField } from '../crypto/proto
 import { decodeBase64, Fields, JsonError } from '../json.ts'
 import { parseRfc3339, type Timestamp, ZERO_TIME } from '../time.ts'
 import { type KeyParts, SECRET_SIZE } from './key-version.ts'
-import { Key } from './key.ts'
 
 const CIPHER_TYPES: Readonly<Record<Cipher, number>> = { AES256: 1, ChaCha20: 2 }
 const HMAC_SHA256 = 1
@@ -54,11 +53,6 @@ export function encodeVersion(parts: KeyParts): Buffer {
 /** A field with a google.protobuf.Timestamp. */
 export function timeField(number: number, { seconds, nanos }: Timestamp): Buffer {
   return bytesField(number, Buffer.concat([varintField(1, seconds), varintField(2, nanos)]))
-}
-
-/** @throws DamagedKeyError */
-export function decodeKey(entry: Uint8Array): Key {
-  return new Key(decodeEntry(entry))
 }
 
 /** What a keystore entry says of version 1. The secrets are the caller's, to be wiped. @throws DamagedKeyError */

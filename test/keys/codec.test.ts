@@ -4,12 +4,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { bytesField, varintField } from '#src/crypto/protobuf.js'
-import { cipherNamed, DamagedKeyError, decodeKey, encodeKey } from '#src/keys/codec.js'
+import { cipherNamed, DamagedKeyError, encodeKey } from '#src/keys/codec.js'
 import type { KeyParts } from '#src/keys/key-version.js'
 import { Key } from '#src/keys/key.js'
 import { rfc3339, ZERO_TIME } from '#src/time.js'
 import { bytes, RUNS } from '../support/bytes.ts'
-import { entry, jsonEntry, PARTS } from '../support/keys.ts'
+import { decodeKey, entry, jsonEntry, PARTS } from '../support/keys.ts'
 
 const NO_CONTEXT = Buffer.alloc(0)
 

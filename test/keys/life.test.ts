@@ -8,10 +8,10 @@ import fc from 'fast-check'
 
 import { versionOf } from '#src/crypto/header.js'
 import type { KesError } from '#src/errors.js'
-import { decodeKey } from '#src/keys/codec.js'
 import { KeyService, type KeyServiceOptions } from '#src/keys/service.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { bytes, PATIENT } from '../support/bytes.ts'
+import { decodeKey } from '../support/keys.ts'
 import { FakeStore, gate } from '../support/store.ts'
 
 const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0, changes: 0 }

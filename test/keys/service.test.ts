@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
 import { KesError } from '#src/errors.js'
-import { DamagedKeyError, decodeKey } from '#src/keys/codec.js'
+import { DamagedKeyError } from '#src/keys/codec.js'
 import { KeyService } from '#src/keys/service.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { parseListing } from '#src/names.js'
 import { bytes, PATIENT } from '../support/bytes.ts'
-import { entry } from '../support/keys.ts'
+import { decodeKey, entry } from '../support/keys.ts'
 import { FakeStore } from '../support/store.ts'
 
 const EXPIRY = { any: 3_600_000, unused: 3_600_000, offline: 0, changes: 0 }

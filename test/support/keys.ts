@@ -1,9 +1,10 @@
 /** Keystore entries for tests. */
 
 import { isCode } from '#src/errors.js'
-import { encodeKey } from '#src/keys/codec.js'
+import { decodeEntry, encodeKey } from '#src/keys/codec.js'
 import { KeyEntries, type StoredKey } from '#src/keys/entries.js'
 import type { KeyParts } from '#src/keys/key-version.js'
+import { Key } from '#src/keys/key.js'
 import { type ChangeRecord, hashOf } from '#src/keys/record.js'
 import { recordName } from '#src/keys/record-name.js'
 import { type Change, type LaterVersion, rotate, UNCHANGED } from '#src/keys/snapshot.js'
@@ -47,6 +48,11 @@ export const CHANGE: ChangeRecord = {
 /** An entry as the server writes it. */
 export function entry(parts: Partial<KeyParts> = {}): Buffer {
   return encodeKey({ ...PARTS, ...parts })
+}
+
+/** Version 1 of a key, as its entry says: all that the Go server reads. @throws DamagedKeyError */
+export function decodeKey(entry: Uint8Array): Key {
+  return new Key(decodeEntry(entry))
 }
 
 /** An entry in the form of older releases. */

@@ -5,10 +5,11 @@ import { test } from 'node:test'
 
 import { readCertificate } from '#src/crypto/der.js'
 import { ApiKey, identityOf } from '#src/crypto/identity.js'
-import { DamagedKeyError, decodeKey, encodeKey } from '#src/keys/codec.js'
+import { DamagedKeyError, encodeKey } from '#src/keys/codec.js'
 import { Key } from '#src/keys/key.js'
 import { parseRfc3339, rfc3339, ZERO_TIME } from '#src/time.js'
 import { bytes } from '../support/bytes.ts'
+import { decodeKey } from '../support/keys.ts'
 import { readVectors, vectors, VECTORS_FILE } from '../support/vectors.ts'
 
 const REFUSED = {

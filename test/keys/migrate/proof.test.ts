@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { decodeKey } from '#src/keys/codec.js'
 import type { KeyParts } from '#src/keys/key-version.js'
 import { Key } from '#src/keys/key.js'
 import { disprove } from '#src/keys/migrate/proof.js'
 import { disable, rotate, schedule, UNCHANGED } from '#src/keys/snapshot.js'
 import { now } from '#src/time.js'
-import { entry, jsonEntry, PARTS } from '../../support/keys.ts'
+import { decodeKey, entry, jsonEntry, PARTS } from '../../support/keys.ts'
 
 const key = decodeKey(entry())
 
