@@ -1,7 +1,7 @@
 /**
  * The middle of the bus, in the primary. It sends what is asked to all members at once, so all hear everything in
- * the same order, and brings the answers back. A member that dies has answered; one that does not answer is ended, since the
- * others wait for it with their own answers.
+ * the same order, and brings the answers back. A member that dies has nothing to say; one that does not answer is ended, since
+ * the others wait for it with their own answers.
  */
 
 import { DIED, type Topic } from '../../bus.ts'
@@ -119,7 +119,11 @@ export class Hub {
   remove(id: number): void {
     if (!this.#members.delete(id)) return
     this.publish(DIED.name, id)
-    for (const asked of this.#asked.keys()) this.#answered(asked, id)
+    for (const [number, asked] of this.#asked) {
+      // What he had said of himself is no longer so.
+      asked.answers.delete(id)
+      this.#answered(number, id)
+    }
   }
 
   async #join(member: Member, greet: (changes: Changes | undefined) => void): Promise<void> {

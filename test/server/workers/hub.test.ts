@@ -129,6 +129,18 @@ test('who dies is waited for no longer, and the others are told', async () => {
   assert.equal(three.killed, '')
 })
 
+test('what somebody has answered who dies before the others answer counts no more', async () => {
+  const { workers } = await fleet(3)
+  const [one = assert.fail(), two = assert.fail(), three = assert.fail()] = workers
+  three.isGone = true
+  const asked = one.bus.ask(NOTE, 'a')
+  for (let i = 0; i < 10; i++) await turn()
+  assert.deepEqual(two.heard, ['a'])
+  two.die()
+  three.die()
+  assert.deepEqual(await asked, ['1:a'])
+})
+
 test('who does not answer in time is ended', async () => {
   const { hub, workers } = await fleet(2)
   const [, stuck = assert.fail()] = workers
