@@ -8,9 +8,11 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
 import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
-import { Connection } from './connection.ts'
+import type { Address } from '../fields.ts'
+import type { Connection } from './connection.ts'
 import { whenPast } from './expiry.ts'
-import { endPolitely, type Stack, type StackOptions } from './stack.ts'
+import { Port } from './port.ts'
+import type { Stack, StackOptions } from './stack.ts'
 import type { Stacks } from './stacks.ts'
 import type { Tls } from './tls.ts'
 
@@ -24,19 +26,11 @@ export interface ListenerOptions extends Omit<StackOptions, 'tls'> {
   readonly Stack: Stacks['Secured']
 }
 
-/** A TCP connection whose TLS handshake has not ended. */
-interface Handshake {
-  readonly socket: Socket
-  /** Under whose rules it goes on, whatever comes meanwhile. */
-  readonly tls: Tls
-}
-
 export class Listener {
   readonly #options: ListenerOptions
   readonly #stack: Stack
-  readonly #connections = new Map<TLSSocket, Connection>()
-  /** By address and port of the client. */
-  readonly #handshakes = new Map<string, Handshake>()
+  /** Handshakes go on under the rules that they began with. */
+  readonly #port: Port<Tls>
   #tls: Tls
 
   constructor(options: ListenerOptions) {
@@ -47,12 +41,11 @@ export class Listener {
       tls: options.tls.options,
     })
     const { server } = this.#stack
+    this.#port = new Port(server)
     server.on('secureConnection', (socket: TLSSocket) => {
-      const key = remote(socket)
-      const handshake = this.#handshakes.get(key)
-      this.#handshakes.delete(key)
+      const handshake = this.#port.endHandshake(socket)
       // Not if its certificate was verified, or was not, by rules that are none any more.
-      const isJudged = handshake?.tls.trust === this.#tls.trust
+      const isJudged = handshake?.rules.trust === this.#tls.trust
       const connection = isJudged ? this.#admit(socket) : undefined
       if (connection === undefined) socket.destroy()
       else this.#stack.speak(socket, connection)
@@ -60,19 +53,12 @@ export class Listener {
     this.#answerPlainHttp()
   }
 
-  /** @param ticketKeys what sessions are resumed by */
-  async listen(host: string, port: number, ticketKeys: Buffer): Promise<AddressInfo> {
-    const { server } = this.#stack
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ host, port }, () => {
-        server.off('error', reject)
-        // Now and not before: a worker of a cluster has just been given those that the first worker began with.
-        server.setTicketKeys(ticketKeys)
-        resolve()
-      })
-    })
-    return server.address() as AddressInfo
+  /** @param ticketKeys what sessions are resumed by. @throws the errors of listen(2) */
+  async listen(address: Address, ticketKeys: Buffer): Promise<AddressInfo> {
+    const bound = await this.#port.listen(address)
+    // Now and not before: a worker of a cluster has just been given those that the first worker began with.
+    this.#stack.server.setTicketKeys(ticketKeys)
+    return bound
   }
 
   /**
@@ -87,7 +73,7 @@ export class Listener {
     const isTrustChanged = tls.trust !== this.#tls.trust
     this.#tls = tls
     this.#stack.server.setSecureContext({ ...tls.options, ticketKeys })
-    if (isTrustChanged) for (const connection of this.#connections.values()) connection.drain()
+    if (isTrustChanged) for (const connection of this.#port.connections) connection.drain()
     return true
   }
 
@@ -96,16 +82,9 @@ export class Listener {
     this.#stack.server.setTicketKeys(ticketKeys)
   }
 
-  /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
-  async close(grace: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#stack.server.close(() => resolve()))
-    for (const { socket } of this.#handshakes.values()) socket.destroy()
-    for (const connection of this.#connections.values()) connection.drain()
-    const timer = setTimeout(() => {
-      for (const socket of this.#connections.keys()) socket.destroy()
-    }, grace)
-    await closed
-    clearTimeout(timer)
+  /** Accepts no more. @param grace milliseconds for requests that run */
+  close(grace: number): Promise<void> {
+    return this.#port.close(grace)
   }
 
   /** The connection of a client that may send requests. */
@@ -134,17 +113,11 @@ export class Listener {
   }
 
   #track(socket: TLSSocket, peer: Peer | undefined): Connection {
-    const connection = new Connection(socket.remoteAddress ?? '', peer, () =>
-      endPolitely(socket, () => socket.end()),
-    )
-    this.#connections.set(socket, connection)
-    const forget =
-      this.#tls.verify && peer ? whenPast(peer.notAfter, () => connection.drain()) : undefined
-    socket.on('close', () => {
-      forget?.()
-      this.#connections.delete(socket)
-    })
-    socket.on('error', () => socket.destroy())
+    const connection = this.#port.track(socket, peer)
+    if (this.#tls.verify && peer) {
+      const forget = whenPast(peer.notAfter, () => connection.drain())
+      socket.on('close', forget)
+    }
     return connection
   }
 
@@ -152,17 +125,11 @@ export class Listener {
   #answerPlainHttp(): void {
     const { server } = this.#stack
     server.prependListener('connection', (socket: Socket) => {
-      const key = remote(socket)
-      this.#handshakes.set(key, { socket, tls: this.#tls })
-      socket.once('close', () => this.#handshakes.delete(key))
+      this.#port.beginHandshake(socket, this.#tls)
     })
     server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       if (error.code === 'ERR_SSL_HTTP_REQUEST')
-        this.#handshakes.get(remote(socket))?.socket.end(PLAIN_HTTP)
+        this.#port.handshakeOf(socket)?.socket.end(PLAIN_HTTP)
     })
   }
-}
-
-function remote(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
-  return `${socket.remoteAddress}:${socket.remotePort}`
 }

@@ -168,9 +168,7 @@ export class Serving {
     const { relay, listener, options } = this.#parts
     const { bus } = options
     await relay?.start()
-    const { host, port } = this.state.config.address
-    // Without a host, every address of the machine, over IPv6 and IPv4.
-    const address = await listener.listen(host === '' ? '::' : host, port, ticketKeys)
+    const address = await listener.listen(this.state.config.address, ticketKeys)
     if (bus.isFirst) await this.#openDoor()
     else bus.whenFirst(() => void this.#takeOver())
     this.#keepUp()

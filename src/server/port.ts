@@ -1,0 +1,95 @@
+/**
+ * A port and who is connected to it, in a TLS handshake or after it. It begins and ends in the same way whoever may connect:
+ * that is the listeners' to say.
+ */
+
+import type { AddressInfo, Server, Socket } from 'node:net'
+
+import type { Peer } from '../auth/peer.ts'
+import type { Address } from '../fields.ts'
+import { Connection } from './connection.ts'
+import { endPolitely } from './stack.ts'
+
+/** A TCP connection whose TLS handshake has not ended. */
+export interface Handshake<Rules> {
+  readonly socket: Socket
+  /** Under which it goes on, whatever comes meanwhile. */
+  readonly rules: Rules
+}
+
+/** @typeParam Rules what is noted when a handshake begins */
+export class Port<Rules> {
+  readonly #server: Server
+  readonly #connections = new Map<Socket, Connection>()
+  /** By address and port of the client. */
+  readonly #handshakes = new Map<string, Handshake<Rules>>()
+
+  constructor(server: Server) {
+    this.#server = server
+  }
+
+  get connections(): Iterable<Connection> {
+    return this.#connections.values()
+  }
+
+  /** @throws the errors of listen(2) */
+  async listen({ host, port }: Address): Promise<AddressInfo> {
+    const server = this.#server
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      // Without a host, every address of the machine, over IPv6 and IPv4.
+      server.listen({ host: host === '' ? '::' : host, port }, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+    return server.address() as AddressInfo
+  }
+
+  /** A TCP connection is there. */
+  beginHandshake(socket: Socket, rules: Rules): void {
+    const key = remote(socket)
+    this.#handshakes.set(key, { socket, rules })
+    socket.once('close', () => this.#handshakes.delete(key))
+  }
+
+  /** @param socket the TLS socket on it */
+  handshakeOf(socket: Socket): Handshake<Rules> | undefined {
+    return this.#handshakes.get(remote(socket))
+  }
+
+  /** It was successful. @param socket the TLS socket on it */
+  endHandshake(socket: Socket): Handshake<Rules> | undefined {
+    const key = remote(socket)
+    const handshake = this.#handshakes.get(key)
+    this.#handshakes.delete(key)
+    return handshake
+  }
+
+  /** Requests may come on it from now on. */
+  track(socket: Socket, peer?: Peer): Connection {
+    const connection = new Connection(socket.remoteAddress ?? '', peer, () =>
+      endPolitely(socket, () => socket.end()),
+    )
+    this.#connections.set(socket, connection)
+    socket.on('close', () => this.#connections.delete(socket))
+    socket.on('error', () => socket.destroy())
+    return connection
+  }
+
+  /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
+  async close(grace: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const { socket } of this.#handshakes.values()) socket.destroy()
+    for (const connection of this.#connections.values()) connection.drain()
+    const timer = setTimeout(() => {
+      for (const socket of this.#connections.keys()) socket.destroy()
+    }, grace)
+    await closed
+    clearTimeout(timer)
+  }
+}
+
+function remote({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`
+}
