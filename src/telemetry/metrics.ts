@@ -45,7 +45,7 @@ export class Metrics {
   readonly #operations = new Map<string, Map<number, number>>()
   readonly #buckets = [...BOUNDS, Infinity].map(() => 0)
   #seconds = 0
-  #text: Promise<Readonly<Record<Form, Registry>>> | undefined
+  #made: Promise<Readonly<Record<Form, Registry>>> | undefined
   /** Who knows them changes with the configuration. */
   #gauges: Gauges | undefined
   /** The scrape that goes on was asked for here. */
@@ -92,13 +92,12 @@ export class Metrics {
   /** Prometheus text format 0.0.4. */
   async text(form: Form): Promise<string> {
     if (!this.#bus.isAlone) return this.#sum(form)
-    this.#text ??= this.#registries()
-    return (await this.#text)[form].metrics()
+    const registries = await this.#registries()
+    return registries[form].metrics()
   }
 
   async #figures(isAsked: boolean): Promise<Figures> {
-    this.#text ??= this.#registries()
-    const { full } = await this.#text
+    const { full } = await this.#registries()
     this.#isAsked = isAsked
     const figures = full.getMetricsAsJSON()
     // Every family has been read by now.
@@ -109,17 +108,23 @@ export class Metrics {
   /** Of all processes. */
   async #sum(form: Form): Promise<string> {
     const { Registry } = await import('prom-client')
-    const plain = new Set(this.#families(byCode).map(({ name }) => name))
+    const { plain } = await this.#registries()
     const shown = new Registry()
     for (const family of await sumOf(await this.#bus.ask(FIGURES, { by: this.#bus.id }))) {
-      if (!form.startsWith('full') && !plain.has(family.name)) continue
-      const values = form.endsWith('sums') && isByCode(family) ? total(family) : family.values
+      if (!form.startsWith('full') && plain.getSingleMetric(family.name) === undefined) continue
+      const values =
+        form.endsWith('sums') && isByCode(family) ? total(family.values) : family.values
       shown.registerMetric(asMetric({ ...family, get: async () => ({ ...family, values }) }))
     }
     return shown.metrics()
   }
 
-  async #registries(): Promise<Readonly<Record<Form, Registry>>> {
+  #registries(): Promise<Readonly<Record<Form, Registry>>> {
+    this.#made ??= this.#make()
+    return this.#made
+  }
+
+  async #make(): Promise<Readonly<Record<Form, Registry>>> {
     const { collectDefaultMetrics, Registry } = await import('prom-client')
     const registry = (families: readonly Family[]): Registry => {
       const made = new Registry()
@@ -128,7 +133,7 @@ export class Metrics {
     }
     const own = registry(this.#ownFamilies())
     collectDefaultMetrics({ register: own })
-    const [plain, sums] = [registry(this.#families(byCode)), registry(this.#families(sum))]
+    const [plain, sums] = [registry(this.#families()), registry(this.#families(total))]
     return {
       plain,
       full: Registry.merge([plain, own]),
@@ -141,13 +146,14 @@ export class Metrics {
     return () => this.#gauges?.[gauge]() ?? 0
   }
 
-  #families(present: (codes: ReadonlyMap<number, number>) => Sample[]): Family[] {
+  /** @param present makes of responses by code what is shown of them */
+  #families(present = (byCode: Sample[]): Sample[] => byCode): Family[] {
     const responses = (least: number, below: number) => (): Sample[] => {
       // The first scrape must show every family, or a rate over it starts with a gap.
       const codes = new Map([[least, 0]])
       for (const [status, count] of this.#statuses)
         if (status >= least && status < below) codes.set(status, count)
-      return present(codes)
+      return present([...codes].map(([code, value]) => ({ labels: { code: String(code) }, value })))
     }
     return [
       new Family(
@@ -312,20 +318,12 @@ function heapUsed(): number {
   return getHeapStatistics().used_heap_size
 }
 
-function byCode(codes: ReadonlyMap<number, number>): Sample[] {
-  return [...codes].map(([code, value]) => ({ labels: { code: String(code) }, value }))
-}
-
 function isByCode({ name }: { readonly name: string }): boolean {
   return /^kes_http_request_(success|error|failure)$/.test(name)
 }
 
-function total({ values }: { readonly values: readonly Sample[] }): Sample[] {
-  return [{ labels: {}, value: values.reduce((all, { value }) => all + value, 0) }]
-}
-
-function sum(codes: ReadonlyMap<number, number>): Sample[] {
-  return [{ labels: {}, value: [...codes.values()].reduce((total, count) => total + count, 0) }]
+function total(samples: readonly Sample[]): Sample[] {
+  return [{ labels: {}, value: samples.reduce((sum, { value }) => sum + value, 0) }]
 }
 
 /** What prom-client's registry asks of a metric: its figures at the moment of the scrape. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { type Bus, LocalBus } from '#src/bus.js'
 import { type Gauges, Metrics } from '#src/telemetry/metrics.js'
 
 const GAUGES: Gauges = {
@@ -201,4 +202,27 @@ test('the plain form stays plain after a full scrape', async () => {
   metrics.use(GAUGES)
   await metrics.text('full')
   assert.deepEqual([...(await scrape(metrics)).keys()].sort(), GO_FAMILIES.sort())
+})
+
+test('with sums, responses have no codes, of one process and of several', async () => {
+  const alone = new LocalBus()
+  const among: Bus = {
+    id: 0,
+    isAlone: false,
+    isFirst: true,
+    whenFirst: (act) => act(),
+    ask: (topic, message) => alone.ask(topic, message),
+    publish: () => alone.publish(),
+    subscribe: (topic, listener) => alone.subscribe(topic, listener),
+  }
+  for (const bus of [new LocalBus(), among]) {
+    const metrics = new Metrics(bus)
+    for (const status of [200, 307, 404, 502, 504]) metrics.count('key:create', status, 1)
+    const sums = parse(await metrics.text('sums'))
+    assert.deepEqual([...sums.keys()].sort(), GO_FAMILIES.sort())
+    for (const families of [sums, parse(await metrics.text('full-sums'))]) {
+      const values = LABELLED.map((name) => series(families, name))
+      assert.deepEqual(values, [{ '': 2 }, { '': 1 }, { '': 2 }])
+    }
+  }
 })
