@@ -5,7 +5,7 @@
  * `authorise`, so that what no route answers is 404 or 405 to everybody.
  */
 
-import { JSON_TYPE, questionOf, type Reply, type Route } from '../api/route.ts'
+import { questionOf, type Reply, type Route } from '../api/route.ts'
 import { checkMethod, cleanPath, isUsual, redirect } from '../api/router.ts'
 import { Access } from '../auth/access.ts'
 import { type Caller, NOBODY } from '../auth/forwarded.ts'
@@ -20,6 +20,7 @@ import { Admission } from './admission.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import { whenPast } from './expiry.ts'
+import { describe, failure, OVERLOADED } from './failure.ts'
 import type { State } from './state.ts'
 import { decodePath, originForm } from './target.ts'
 
@@ -374,29 +375,3 @@ async function inTime(work: Promise<void>, limit: number): Promise<boolean> {
   clearTimeout(timer)
   return done
 }
-
-/** What the log says: the client's message, and what only the operator may know. */
-function describe(error: KesError): string {
-  const { cause } = error
-  if (cause === undefined) return error.logged
-  if (!(cause instanceof Error)) return `${error.logged}: ${JSON.stringify(cause)}`
-  // Only the stack tells where an unexpected error comes from.
-  return `${error.logged}: ${(error.code === 'INTERNAL' && cause.stack) || cause.message}`
-}
-
-function failure(error: KesError): Reply {
-  if (error.code === 'NO_ROUTE') {
-    const headers = { 'x-content-type-options': 'nosniff' }
-    return { status: 404, type: 'text/plain; charset=utf-8', body: `${error.message}\n`, headers }
-  }
-  let fields = `{"message":${quote(error.message)}`
-  for (const [name, value] of Object.entries(error.detail ?? {})) {
-    fields += `,"${name}":${value === null ? 'null' : quote(value)}`
-  }
-  // The line feed stands where the Go server has it, before the brace.
-  const reply: Reply = { status: error.status, type: JSON_TYPE, body: `${fields}\n}` }
-  return error.headers === undefined ? reply : { ...reply, headers: error.headers }
-}
-
-/** One for all: a head that is always the same object is prepared once. */
-const OVERLOADED = failure(new KesError('OVERLOADED', { headers: { 'retry-after': '1' } }))
