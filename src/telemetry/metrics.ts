@@ -9,7 +9,8 @@ import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
 
 import { type Bus, LocalBus, topic } from '../bus.ts'
-import { type Aggregator, asMetric, type Figures, rounded, type Sample, sumOf } from './figures.ts'
+import { Family } from './family.ts'
+import { asMetric, type Figures, rounded, type Sample, sumOf } from './figures.ts'
 
 /** Upper bounds of `kes_http_response_time`, in seconds. */
 const BOUNDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 3, 5, 10] as const
@@ -324,43 +325,4 @@ function isByCode({ name }: { readonly name: string }): boolean {
 
 function total(samples: readonly Sample[]): Sample[] {
   return [{ labels: {}, value: samples.reduce((sum, { value }) => sum + value, 0) }]
-}
-
-/** What prom-client's registry asks of a metric: its figures at the moment of the scrape. */
-class Family {
-  readonly name: string
-  readonly help: string
-  readonly type: 'gauge' | 'counter' | 'histogram'
-  /** How the figures of several processes become one. */
-  readonly aggregator: Aggregator
-  readonly #read: () => number | Sample[]
-
-  constructor(
-    type: Family['type'],
-    name: string,
-    help: string,
-    read: () => number | Sample[],
-    aggregator: Aggregator = 'sum',
-  ) {
-    this.type = type
-    this.aggregator = aggregator
-    this.name = name
-    this.help = help
-    this.#read = read
-  }
-
-  async get(): Promise<object> {
-    const figures = this.#read()
-    const values = typeof figures === 'number' ? [{ labels: {}, value: figures }] : figures
-    return {
-      name: this.name,
-      help: this.help,
-      type: this.type,
-      aggregator: this.aggregator,
-      values,
-    }
-  }
-
-  /** A registry that is reset keeps our counts: they are not its own. */
-  reset(): void {}
 }
