@@ -24,12 +24,12 @@ export async function startWorkers(
   const server = await startServerProcess(t, ['--config', path])
   const banner = server.stderr().toString()
   const [, rustfs] = /^RustFS API +https?:\/\/\S+:(\d+)$/m.exec(banner) ?? []
-  // The banner is not of the log.
+  // The banner is not of the log; what was logged before it is.
   const stderr = (): string =>
     server
       .stderr()
       .toString()
-      .replace(/^[^]*?^Logs .*\n/m, '')
+      .replace(/^Version [^]*?^Logs .*\n/m, '')
   const outcomes = (): string[] =>
     stderr().match(/.*(the config was reloaded|reload is refused).*/g) ?? []
   return {
