@@ -11,7 +11,7 @@ import { listKeys } from './rustfs/list-keys.ts'
 import type { KmsRoute } from './rustfs/route.ts'
 import { SERVICE_ROUTES } from './rustfs/service.ts'
 
-export const KMS_ROUTES: readonly KmsRoute[] = [
+const KMS_ROUTES: readonly KmsRoute[] = [
   ...SERVICE_ROUTES,
   ...KEY_ROUTES,
   listKeys,

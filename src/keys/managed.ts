@@ -4,7 +4,7 @@
  */
 
 import { type Deadline, within } from '../deadline.ts'
-import { KesError } from '../errors.ts'
+import { isCode, KesError } from '../errors.ts'
 import type { Secret } from '../fields.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import type { StrictFields } from '../strict-json.ts'
@@ -30,8 +30,6 @@ export type ManagedStatus = 'NotConfigured' | 'Configured' | 'Running' | { reado
 export interface Running {
   readonly keys: KeyService
   readonly kind: BackendKind
-  /** The keys are those of the KES API: its names, its policies. */
-  readonly isSharedWithKes: boolean
   readonly defaultKeyId: string | undefined
 }
 
@@ -129,7 +127,6 @@ export class ManagedKeys {
     return {
       keys,
       kind: settings.backend.kind,
-      isSharedWithKes: backend.keys === undefined,
       defaultKeyId: settings.defaultKeyId,
     }
   }
@@ -370,11 +367,7 @@ function conflict(message: string): KesError {
 
 /** The backend may answer later, without anybody's doing. */
 function isPassing(error: Error): boolean {
-  return (
-    error instanceof KesError &&
-    error.code === 'BACKEND_FAILED' &&
-    !(error.cause instanceof BackendError)
-  )
+  return isCode(error, 'BACKEND_FAILED') && !(error.cause instanceof BackendError)
 }
 
 function stateDeadline(): Deadline {

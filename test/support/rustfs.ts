@@ -38,7 +38,6 @@ export interface RustfsServer extends Omit<TestServer, 'reload'> {
   /** Of the RustFS KMS Admin API. */
   readonly door: number
   readonly isPrivate: boolean
-  reload(options: RustfsOptions): Promise<void>
   /** A signed request by OPS, below PREFIX. */
   call(method: string, path: string, body?: unknown, options?: SendOptions): Promise<Called>
 }

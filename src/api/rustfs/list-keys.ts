@@ -23,7 +23,6 @@ export const listKeys = kmsRoute({
   path: '/kms/keys',
   aliases: ['/kms/list-keys'],
   right: { key: 'list' },
-  refusal: {},
   failure: 'failed to list keys',
   // It reads every key of the page.
   timeout: 60_000,

@@ -90,7 +90,7 @@ export function impactOf(id: string, { defaultKeyId }: Running): Readonly<Record
 }
 
 /** RFC 3339 in UTC with microseconds, as in the document. */
-export function micros({ seconds, nanos }: Timestamp): string {
+function micros({ seconds, nanos }: Timestamp): string {
   const whole = new Date(seconds * 1000).toISOString().slice(0, -5)
   return `${whole}.${String(Math.floor(nanos / 1000)).padStart(6, '0')}Z`
 }

@@ -38,7 +38,7 @@ const MAX_TIMEOUT = 300
 const MAX_TRIES = 10
 
 /** Milliseconds that the opening of a backend may take. */
-export function openingLimit({ timeout }: KmsSettings): number {
+function openingLimit({ timeout }: KmsSettings): number {
   return Math.min(timeout, MAX_TIMEOUT) * 1000
 }
 

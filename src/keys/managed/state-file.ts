@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 
 import { replaceFile } from '../../durable.ts'
 import type { Deadline } from '../../deadline.ts'
-import { KesError } from '../../errors.ts'
+import { isCode } from '../../errors.ts'
 import { decodeBase64, JsonError } from '../../json.ts'
 import { parseStrict, StrictFields } from '../../strict-json.ts'
 import type { Key } from '../key.ts'
@@ -16,7 +16,7 @@ import type { KeyService } from '../service.ts'
 import { type Configuration, configurationOf } from './configuration.ts'
 import { type Document, documentJson, type FieldName, readDocument } from './document.ts'
 
-export const STATE_KEY = '-openkes-state'
+const STATE_KEY = '-openkes-state'
 const PREFIX = 'openkes-state:v1:'
 const CONTEXT = Buffer.from(PREFIX)
 
@@ -81,13 +81,13 @@ async function stateKey(keys: KeyService, deadline: Deadline): Promise<Key> {
   try {
     return await keys.get(STATE_KEY, deadline)
   } catch (error) {
-    if (!(error instanceof KesError && error.code === 'KEY_NOT_FOUND')) throw error
+    if (!isCode(error, 'KEY_NOT_FOUND')) throw error
   }
   try {
     await keys.create(STATE_KEY, '', deadline)
   } catch (error) {
     // Another server was faster.
-    if (!(error instanceof KesError && error.code === 'KEY_EXISTS')) throw error
+    if (!isCode(error, 'KEY_EXISTS')) throw error
   }
   return keys.get(STATE_KEY, deadline)
 }
