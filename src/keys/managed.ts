@@ -8,6 +8,7 @@ import { isCode, KesError } from '../errors.ts'
 import type { Secret } from '../fields.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import type { StrictFields } from '../strict-json.ts'
+import { Turns } from '../turns.ts'
 import { type Backend, openBackend, retireBackend } from './managed/backend.ts'
 import { BackendError, wordsFor } from './managed/backend-error.ts'
 import {
@@ -78,10 +79,9 @@ export class ManagedKeys {
   readonly #log: Pick<ErrorLog, 'write'>
   #config: ManagedConfig
   #snapshot: Snapshot = {}
-  /** Ends with the change that was asked for last. */
-  #turns: Promise<unknown> = Promise.resolve()
+  /** Of changes. */
+  readonly #turns = new Turns()
   readonly #retiring = new Set<Promise<void>>()
-  readonly #stop = new AbortController()
   #retry: NodeJS.Timeout | undefined
   /** The state file is there, and is ours. */
   #hasState = false
@@ -95,7 +95,7 @@ export class ManagedKeys {
   /** Goes on where it was before the restart, else with what the config file says. Never rejects for a backend. */
   static async open(config: ManagedConfig, options: ManagedOptions): Promise<ManagedKeys> {
     const managed = new ManagedKeys(config, options)
-    const done = managed.#inTurn({ signal: managed.#stop.signal }, () => managed.#boot())
+    const done = managed.#inTurn({ signal: managed.#turns.signal }, () => managed.#boot())
     const patience = AbortSignal.timeout(BOOT_PATIENCE)
     await within(done, { signal: patience }).catch((error: unknown) => {
       if (!patience.aborted) throw error
@@ -193,7 +193,7 @@ export class ManagedKeys {
   /** Opens what a changed config file asks for; until the change is committed or abandoned, nobody makes another one. */
   prepare(config: ManagedConfig): Promise<Change> {
     return new Promise((resolve, reject) => {
-      const turn = this.#inTurn({ signal: this.#stop.signal }, async () => {
+      const turn = this.#inTurn({ signal: this.#turns.signal }, async () => {
         const isStarted =
           config.start !== undefined && config.start.mark !== this.#config.start?.mark
         const configuration = isStarted
@@ -220,7 +220,7 @@ export class ManagedKeys {
 
   /** Saves what there is once more: the server has another keystore now. */
   async reseal(): Promise<void> {
-    await this.#inTurn({ signal: this.#stop.signal }, async () => {
+    await this.#inTurn({ signal: this.#turns.signal }, async () => {
       const { configuration, backend } = this.#snapshot
       if (configuration === undefined || !this.#hasState) return
       await this.#save(configuration, backend !== undefined)
@@ -230,8 +230,7 @@ export class ManagedKeys {
   /** Lets what runs end; the state file still says that it ran. */
   async close(): Promise<void> {
     clearTimeout(this.#retry)
-    this.#stop.abort(new KesError('NOT_RUNNING'))
-    await this.#turns
+    await this.#turns.end(new KesError('NOT_RUNNING'))
     this.#swap({})
     await Promise.all(this.#retiring)
   }
@@ -267,7 +266,7 @@ export class ManagedKeys {
           // Unless somebody has decided otherwise.
           if (this.#snapshot === mine) await this.#try(Math.min(2 * pause, MAX_RETRY), true)
         }
-        this.#inTurn({ signal: this.#stop.signal }, again).catch(() => {})
+        this.#inTurn({ signal: this.#turns.signal }, again).catch(() => {})
       }, pause).unref()
     }
   }
@@ -309,7 +308,7 @@ export class ManagedKeys {
     await checkLimits(configuration, limits)
     const secretFiles = byApi.has('auth_method') ? limits.secretFiles : undefined
     try {
-      return await openBackend(settings, { ca, secretFiles, log: this.#log }, this.#stop.signal)
+      return await openBackend(settings, { ca, secretFiles, log: this.#log }, this.#turns.signal)
     } catch (cause) {
       if (cause instanceof KesError) throw cause
       const message = `${what}: Backend error: ${wordsFor(cause)}`
@@ -345,12 +344,10 @@ export class ManagedKeys {
 
   /** Changes never overlap. One that is not wanted any more when its turn comes is not made. */
   #inTurn<T>(deadline: Deadline, work: () => Promise<T>): Promise<T> {
-    const done = this.#turns.then(() => {
-      this.#stop.signal.throwIfAborted()
+    const done = this.#turns.take(() => {
       deadline.signal.throwIfAborted()
       return work()
     })
-    this.#turns = done.catch(() => {})
     return within(done, deadline)
   }
 

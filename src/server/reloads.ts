@@ -7,6 +7,7 @@
 import type { Config } from '../config/config.ts'
 import type { Loaded } from '../config/load.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
+import { Turns } from '../turns.ts'
 import { changedSections, reasonsOf, withSameDoor } from './reload.ts'
 import { tlsPaths } from './tls.ts'
 import { FileWatch } from './watch.ts'
@@ -33,9 +34,7 @@ export interface Change {
 export class Reloads<Source extends Loaded> {
   readonly #servers: Servers<Source>
   readonly #watch: FileWatch
-  readonly #stop = new AbortController()
-  /** Ends with what was asked for last. */
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(servers: Servers<Source>) {
     this.#servers = servers
@@ -85,19 +84,13 @@ export class Reloads<Source extends Loaded> {
 
   /** Does something that must not meet a change. @throws what it throws, or that the server is stopping */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(() => {
-      this.#stop.signal.throwIfAborted()
-      return work()
-    })
-    this.#last = done.catch(() => {})
-    return done
+    return this.#turns.take(work)
   }
 
   /** Nothing more begins. Resolves when what has begun has ended. */
   async close(): Promise<void> {
-    this.#stop.abort(new Error('the server is stopping'))
     this.#watch.close()
-    await this.#last
+    await this.#turns.end(new Error('the server is stopping'))
   }
 }
 
