@@ -1,6 +1,6 @@
 /** Files that are there whole or not at all, also after a crash or a power failure. For the owner alone: mode 0600. */
 
-import { link, open, rename, rm, unlink } from 'node:fs/promises'
+import { link, open, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** @param draft path in the same directory, of no file. @throws EEXIST when there is such a file, which stays as it is */
@@ -21,6 +21,16 @@ export async function replaceFile(path: string, bytes: Uint8Array, draft: string
   await write(draft, bytes)
   await rename(draft, path)
   await syncDirectory(dirname(path))
+}
+
+/** Undefined when there is no such file. @throws the errors of readFile(2) */
+export async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Makes a new or removed name survive a power failure. */

@@ -4,13 +4,12 @@
  */
 
 import { randomBytes, randomUUID, scrypt } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 import { parseRaw } from '../../crypto/ciphertext.ts'
 import { Secret as SealingSecret } from '../../crypto/aead.ts'
-import { createFile } from '../../durable.ts'
+import { createFile, readIfThere } from '../../durable.ts'
 import type { Secret } from '../../fields.ts'
 import { decodeBase64, Fields, JsonError } from '../../json.ts'
 import { DRAFT } from '../../keystore/fs.ts'
@@ -65,13 +64,8 @@ interface Salt {
 }
 
 async function readSalt(path: string): Promise<Salt | undefined> {
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+  const text = (await readIfThere(path))?.toString()
+  if (text === undefined) return undefined
   try {
     const fields = new Fields(JSON.parse(text))
     const [salt, proof] = [fields.string('salt') ?? '', fields.string('proof') ?? ''].map(

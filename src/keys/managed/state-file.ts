@@ -4,9 +4,8 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 
-import { replaceFile } from '../../durable.ts'
+import { readIfThere, replaceFile } from '../../durable.ts'
 import type { Deadline } from '../../deadline.ts'
 import { isCode } from '../../errors.ts'
 import { decodeBase64, JsonError } from '../../json.ts'
@@ -44,13 +43,8 @@ export async function loadState(
   keys: KeyService,
   deadline: Deadline,
 ): Promise<SavedState | undefined> {
-  let text: string
-  try {
-    text = await readFile(path, 'latin1')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+  const text = (await readIfThere(path))?.toString('latin1')
+  if (text === undefined) return undefined
   const sealed = text.startsWith(PREFIX) ? decodeBase64(text.slice(PREFIX.length)) : undefined
   if (sealed === undefined) throw new JsonError('not what this server writes')
   const key = await keys.get(STATE_KEY, deadline)
