@@ -220,9 +220,7 @@ export class Access {
   }
 
   #refuse(identity: Identity, path: string, hint: (api: string) => string): never {
-    const api = path.slice(0, MAX_PATH_IN_ANSWER)
-    const policy = this.assignment(identity)?.policy ?? null
-    throw new KesError('NOT_ALLOWED', { detail: { identity, api, policy, hint: hint(api) } })
+    throw notAllowed(identity, this.assignment(identity)?.policy ?? null, path, hint)
   }
 
   #take({ policies, assignments }: AccessChanges): void {
@@ -247,6 +245,17 @@ function merged<K, V>(base: ReadonlyMap<K, V>, changes: ReadonlyMap<K, V | undef
     else all.set(key, value)
   }
   return all
+}
+
+/** @param policy its name @param hint what is missing, for as much of the path as is shown */
+export function notAllowed(
+  identity: Identity,
+  policy: string | null,
+  path: string,
+  hint: (api: string) => string,
+): KesError {
+  const api = path.slice(0, MAX_PATH_IN_ANSWER)
+  return new KesError('NOT_ALLOWED', { detail: { identity, api, policy, hint: hint(api) } })
 }
 
 /** Why a path is refused, and what to add. @param rule the deny rule that matched, if one did */

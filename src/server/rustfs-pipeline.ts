@@ -11,11 +11,11 @@ import { refusalOf } from '../api/rustfs/refusal.ts'
 import { KmsRequest } from '../api/rustfs/request.ts'
 import { badJson, type KmsRoute } from '../api/rustfs/route.ts'
 import type { Reply } from '../api/route.ts'
-import { type Access, hint } from '../auth/access.ts'
+import { type Access, hint, notAllowed } from '../auth/access.ts'
 import type { Question } from '../auth/policy.ts'
 import { SeenSignatures } from '../auth/seen-signatures.ts'
 import type { Claim, Signer } from '../auth/signers.ts'
-import { KesError } from '../errors.ts'
+import type { KesError } from '../errors.ts'
 import { JsonError } from '../json.ts'
 import type { ManagedKeys } from '../keys/managed.ts'
 import { Throttle } from '../telemetry/throttle.ts'
@@ -84,7 +84,7 @@ export class RustfsPipeline extends Pipeline {
     const progress = this.#progress.get(exchange)
     if (progress?.claim === undefined) throw new Error('bug: a body of nobody')
     this.#recognise(exchange, progress.claim)
-    const raw = rawPath(exchange)
+    const raw = exchange.path
     exchange.path = decodePath(raw)
     const { route, param } = findKmsRoute(exchange.method, raw)
     progress.route = route
@@ -155,9 +155,7 @@ function authorise(
   const policy = access.policy(name)
   const isAdmin = name === ADMIN
   const refuse = (path: string, rule?: string): never => {
-    throw new KesError('NOT_ALLOWED', {
-      detail: { identity, api: path, policy: name, hint: hint(policy, rule, path) },
-    })
+    throw notAllowed(identity, name, path, (api) => hint(policy, rule, api))
   }
   const check = (question: Question): void => {
     const verdict = policy?.judge(question)

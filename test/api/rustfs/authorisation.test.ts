@@ -169,3 +169,12 @@ test('a new key’s name is drawn before it is asked whether the caller may crea
   const named = { Tags: { name: 'my-key' } }
   assert.equal((await server.call('POST', '/keys', named, asApp)).status, 200)
 })
+
+test('the log of a refusal has no more of a name than can be read', async (t) => {
+  const server = await startRustfs(t, { app: 'allow: [ "/v1/key/create/my-*" ]' })
+  const named = { Tags: { name: 'x'.repeat(500_000) } }
+  assert.equal((await server.call('POST', '/keys', named, asApp)).status, 403)
+  const log = server.stderr()
+  assert.match(log, /policy 'app' does not allow \/v1\/key\/create\/xxx/)
+  assert.ok(log.length < 4096, `${log.length} characters`)
+})
