@@ -16,7 +16,7 @@ import {
 } from './chain.ts'
 import { DamagedKeyError } from './codec.ts'
 import { decodeEnclaveEntry } from './enclave-entry.ts'
-import { type Action, Bringer, type BringOptions, isSame, RefusalError } from './migrate/bringer.ts'
+import { type Action, Bringer, type BringOptions, RefusalError } from './migrate/bringer.ts'
 import { type EntryKind, inOrder, kindOf } from './migrate/entries.ts'
 import { KeyCopier } from './migrate/keys.ts'
 import { PATIENCE, type Patience, PatientStore } from './patient.ts'
@@ -229,11 +229,9 @@ class Migration {
   }
 
   async #verifyEntry(name: string, value: Uint8Array): Promise<void> {
-    const found = await this.#target.read(name)
-    if (found === undefined) throw new RefusalError('not verified: the target does not have it')
-    const isEqual = isSame(value, found)
-    found.fill(0)
-    if (!isEqual) throw new RefusalError('not verified: the values differ')
+    const found = await this.#target.compare(name, value)
+    if (found === 'missing') throw new RefusalError('not verified: the target does not have it')
+    if (found === 'other') throw new RefusalError('not verified: the values differ')
     this.#verified++
   }
 }

@@ -21,6 +21,9 @@ export interface Patience {
 
 export const PATIENCE: Patience = { limit: 15_000, pause: 500 }
 
+/** What a keystore has of an entry whose value is known. */
+export type Found = 'missing' | 'same' | 'other'
+
 /** All methods throw KeyStoreError, after as many tries as make sense. */
 export class PatientStore {
   readonly #store: KeyStore
@@ -50,6 +53,15 @@ export class PatientStore {
   read(name: string): Promise<Uint8Array | undefined> {
     const reading = this.#call((signal) => this.#store.get(name, signal))
     return unless('KEY_NOT_FOUND', reading)
+  }
+
+  /** Whether it has that value. */
+  async compare(name: string, value: Uint8Array): Promise<Found> {
+    const found = await this.read(name)
+    if (found === undefined) return 'missing'
+    const isEqual = isSame(value, found)
+    found.fill(0)
+    return isEqual ? 'same' : 'other'
   }
 
   /** False when there is one already: of somebody else, or ours if the answer to an earlier try was lost. */
@@ -100,4 +112,8 @@ export class PatientStore {
       clearTimeout(timer)
     }
   }
+}
+
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
 }

@@ -144,12 +144,9 @@ async function* probeWrites(store: PatientStore): AsyncGenerator<Finding> {
 
 /** @throws KeyStoreError unless it is there, and nobody can make it again */
 async function expectEntry(store: PatientStore, name: string, value: Buffer): Promise<void> {
-  const found = await store.read(name)
-  if (found === undefined || Buffer.compare(found, value) !== 0)
-    throw new KeyStoreError(
-      'failed',
-      found === undefined ? 'it is not there' : 'it reads differently',
-    )
+  const found = await store.compare(name, value)
+  if (found === 'missing') throw new KeyStoreError('failed', 'it is not there')
+  if (found === 'other') throw new KeyStoreError('failed', 'it reads differently')
   if (await store.make(name, value)) throw new KeyStoreError('failed', 'it could be made once more')
 }
 

@@ -1,7 +1,7 @@
 /** Puts entries into the target of a migration, and obeys what was said about those that it has with another value. */
 
 import { KeyStoreError } from '../../keystore/keystore.ts'
-import type { PatientStore } from '../patient.ts'
+import { isSame, type PatientStore } from '../patient.ts'
 
 export type Action = 'copied' | 'overwritten' | 'skipped'
 
@@ -85,10 +85,7 @@ export class Bringer {
   /** Makes an entry that was just deleted. The answer to a try of ours may have been lost. */
   async makeAnew(name: string, value: Uint8Array): Promise<void> {
     if (await this.#target.make(name, value)) return
-    const found = await this.#target.read(name)
-    const isOurs = found !== undefined && isSame(value, found)
-    found?.fill(0)
-    if (!isOurs)
+    if ((await this.#target.compare(name, value)) !== 'same')
       throw new RefusalError('somebody else made it anew in the target while it was overwritten')
   }
 
@@ -102,7 +99,3 @@ export class Bringer {
 
 export const OTHER_VALUE = 'the target has it with another value'
 export const RACE = 'somebody else makes and deletes it in the target: run this again'
-
-export function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0
-}

@@ -14,13 +14,12 @@ import {
 } from '../chain.ts'
 import { DamagedKeyError } from '../codec.ts'
 import type { Key } from '../key.ts'
-import type { PatientStore } from '../patient.ts'
+import { type Found, isSame, type PatientStore } from '../patient.ts'
 import { hashOf, lastOf } from '../record.ts'
 import {
   type Action,
   type Bringer,
   type BringOptions,
-  isSame,
   OTHER_VALUE,
   RACE,
   RefusalError,
@@ -28,8 +27,6 @@ import {
 import { disprove } from './proof.ts'
 
 type Actions = Map<string, Action>
-
-type Found = 'missing' | 'same' | 'other'
 
 /** What the target has of a key. */
 interface Comparison {
@@ -138,11 +135,7 @@ export class KeyCopier {
     const compared = await Promise.all(
       records.map(async (record, index): Promise<Found> => {
         const recordName = names[index] ?? ''
-        const found = listed.has(recordName) ? await this.#target.read(recordName) : undefined
-        if (found === undefined) return 'missing'
-        const isEqual = isSame(record, found)
-        found.fill(0)
-        return isEqual ? 'same' : 'other'
+        return listed.has(recordName) ? this.#target.compare(recordName, record) : 'missing'
       }),
     )
     const later = own.filter(({ number }) => number > records.length)
@@ -190,10 +183,8 @@ export class KeyCopier {
   }
 
   async #expect(name: string, value: Uint8Array): Promise<void> {
-    const found = await this.#target.read(name)
-    const isOurs = found !== undefined && isSame(value, found)
-    found?.fill(0)
-    if (!isOurs) throw new RefusalError('somebody else changes it in the target: run this again')
+    if ((await this.#target.compare(name, value)) !== 'same')
+      throw new RefusalError('somebody else changes it in the target: run this again')
   }
 
   /** What the target has of the key and its changes becomes what the source has. */
