@@ -9,6 +9,7 @@ import {
   decodeChain,
   readChain,
   type RecordEntry,
+  recordEntry,
   recordsByKey,
   wipe,
 } from '../chain.ts'
@@ -222,21 +223,20 @@ export class KeyCopier {
   }
 
   #note(name: string): void {
-    for (const [key, added] of recordsByKey([name])) {
-      const others = (this.#records.get(key) ?? []).filter((record) => record.name !== name)
-      const all = [...others, ...added].sort((a, b) => a.number - b.number)
-      this.#records.set(key, all)
-    }
+    this.#forget(name)
+    const record = recordEntry(name)
+    if (record === undefined) return
+    const others = this.#records.get(record.key) ?? []
+    this.#records.set(
+      record.key,
+      [...others, record].sort((a, b) => a.number - b.number),
+    )
   }
 
   #forget(name: string): void {
-    for (const [key] of recordsByKey([name])) {
-      const others = this.#records.get(key) ?? []
-      this.#records.set(
-        key,
-        others.filter((record) => record.name !== name),
-      )
-    }
+    const key = recordEntry(name)?.key ?? ''
+    const others = this.#records.get(key)?.filter((record) => record.name !== name)
+    if (others !== undefined) this.#records.set(key, others)
   }
 }
 
