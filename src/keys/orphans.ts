@@ -22,7 +22,7 @@ export interface Records {
 /** Reads the keys that have records, and no others. @throws KeyStoreError */
 export async function findRecords(store: PatientStore, stop: AbortSignal): Promise<Records> {
   const names = await store.list('-', '-', () => stop.aborted)
-  const byKey = [...recordsByKey(names)].sort(([a], [b]) => (a < b ? -1 : 1))
+  const byKey = [...recordsByKey(names)]
   const orphans: RecordEntry[] = []
   const broken: { name: string; reason: string }[] = []
   let keys = 0
@@ -33,10 +33,14 @@ export async function findRecords(store: PatientStore, stop: AbortSignal): Promi
     try {
       const chain = await readChain(store, name, records)
       orphans.push(...(chain?.strays ?? records))
-      if (chain === undefined || chain.records.length === 0) return
-      keys++
-      decodeChain(chain)
-      wipe(chain)
+      if (chain === undefined) return
+      try {
+        if (chain.records.length === 0) return
+        keys++
+        decodeChain(chain)
+      } finally {
+        wipe(chain)
+      }
     } catch (error) {
       if (!(error instanceof DamagedKeyError)) throw error
       broken.push({ name, reason: error.message })

@@ -8,7 +8,7 @@ import { migrate, type MigrationOptions, type MigrationSummary } from '#src/keys
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
 import { entry, makeChanged, recordsOf, ROTATE } from '../support/keys.ts'
-import { FakeStore, gate } from '../support/store.ts'
+import { FakeStore, gate, WatchedStore } from '../support/store.ts'
 import { tcpStore } from '../support/tcp-store.ts'
 
 const OTHER = { secret: Buffer.alloc(32, 9) }
@@ -465,19 +465,12 @@ test('when it is told to stop it finishes what it has begun', async () => {
 })
 
 test('no value is left in memory that the stores gave out', async () => {
-  const given: Uint8Array[] = []
-  class Watched extends FakeStore {
-    override async get(name: string): Promise<Uint8Array> {
-      const value = await super.get(name)
-      given.push(value)
-      return value
-    }
-  }
-  const [source, target] = [new Watched(), new Watched()]
+  const [source, target] = [new WatchedStore(), new WatchedStore()]
   for (const name of ['a', 'b', 'c']) source.entries.set(name, entry())
   target.entries.set('b', entry(OTHER))
   target.entries.set('c', entry())
   await run(source, target, { onConflict: 'overwrite', isVerified: true })
+  const given = [...source.given, ...target.given]
   assert.equal(given.length, 8)
   for (const value of given) assert.ok(value.every((byte) => byte === 0))
 })

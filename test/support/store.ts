@@ -69,6 +69,17 @@ export class FakeStore implements KeyStore {
   }
 }
 
+/** One that remembers every value that it gave out: whoever asked for it has to wipe it. */
+export class WatchedStore extends FakeStore {
+  readonly given: Uint8Array[] = []
+
+  override async get(name: string): Promise<Uint8Array> {
+    const value = await super.get(name)
+    this.given.push(value)
+    return value
+  }
+}
+
 /** A promise and the function that resolves it. */
 export function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   let open = (): void => {}
