@@ -56,7 +56,7 @@ export class KeyClient extends BaseClient {
     const body = {
       key: base64(key),
       cipher,
-      ...(hmacKey !== undefined && { hmac_key: base64(hmacKey) }),
+      hmac_key: optional(hmacKey),
     }
     await this.change('PUT', `/v1/key/import/${segment(name)}`, body, options)
   }
@@ -85,7 +85,7 @@ export class KeyClient extends BaseClient {
     name: string,
     { denyDecrypt, ...options }: DisableOptions = {},
   ): Promise<KeyInfo> {
-    const body = { ...(denyDecrypt !== undefined && { deny_decrypt: denyDecrypt }) }
+    const body = { deny_decrypt: denyDecrypt }
     return this.#changeKey('disable', name, body, repeatable(options))
   }
 
@@ -140,7 +140,7 @@ export class KeyClient extends BaseClient {
 
   /** A new data key, in the clear and sealed under the named key. @throws KeyNotFoundError */
   async generateKey(name: string, { context, ...options }: ContextOptions = {}): Promise<DataKey> {
-    const body = { ...(context !== undefined && { context: base64(context) }) }
+    const body = { context: optional(context) }
     const fields = await this.ask(`/v1/key/generate/${segment(name)}`, body, options)
     return { plaintext: fields.bytes('plaintext'), ciphertext: fields.bytes('ciphertext') }
   }
@@ -153,7 +153,7 @@ export class KeyClient extends BaseClient {
   ): Promise<Buffer> {
     const body = {
       plaintext: base64(plaintext),
-      ...(context !== undefined && { context: base64(context) }),
+      context: optional(context),
     }
     const fields = await this.ask(`/v1/key/encrypt/${segment(name)}`, body, options)
     return fields.bytes('ciphertext')
@@ -167,7 +167,7 @@ export class KeyClient extends BaseClient {
   ): Promise<Buffer> {
     const body = {
       ciphertext: base64(ciphertext),
-      ...(context !== undefined && { context: base64(context) }),
+      context: optional(context),
     }
     const fields = await this.ask(`/v1/key/decrypt/${segment(name)}`, body, options)
     return fields.bytes('plaintext')
@@ -185,7 +185,7 @@ export class KeyClient extends BaseClient {
   ): Promise<Rewrapped> {
     const body = {
       ciphertext: base64(ciphertext),
-      ...(context !== undefined && { context: base64(context) }),
+      context: optional(context),
     }
     const fields = await this.ask(`/v1/key/rewrap/${segment(name)}`, body, options)
     return { ciphertext: fields.bytes('ciphertext'), version: fields.number('version') }
@@ -201,7 +201,7 @@ export class KeyClient extends BaseClient {
     message: Uint8Array,
     { version, ...options }: HmacOptions = {},
   ): Promise<Buffer> {
-    const body = { message: base64(message), ...(version !== undefined && { version }) }
+    const body = { message: base64(message), version }
     const fields = await this.ask(`/v1/key/hmac/${segment(name)}`, body, options)
     return fields.bytes('hmac')
   }
@@ -216,4 +216,9 @@ export class KeyClient extends BaseClient {
     const path = `/v1/key/${operation}/${segment(name)}`
     return readKey(fieldsOf(await this.request('PUT', path, { ...options, body })), name)
   }
+}
+
+/** Left out of the JSON where there is none. */
+function optional(bytes: Uint8Array | undefined): string | undefined {
+  return bytes === undefined ? undefined : base64(bytes)
 }
