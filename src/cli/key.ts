@@ -130,16 +130,18 @@ async function bytes(message: string): Promise<Buffer> {
 
 /** @param given base64; `-`: what standard input has. @throws UsageError */
 async function base64(what: string, given: string): Promise<Buffer> {
-  const decoded = decodeBase64(given === '-' ? (await text(process.stdin)).trim() : given)
-  // The value is not quoted: it may be a key.
-  if (decoded === undefined) throw new UsageError(`the ${what} is not base64`)
-  return decoded
+  return decoded(what, given === '-' ? (await text(process.stdin)).trim() : given)
 }
 
 /** @throws UsageError */
 function contextOf(given: string | undefined): Buffer | undefined {
-  if (given === undefined) return undefined
-  const context = decodeBase64(given)
-  if (context === undefined) throw new UsageError('the context is not base64')
-  return context
+  return given === undefined ? undefined : decoded('context', given)
+}
+
+/** @throws UsageError */
+function decoded(what: string, given: string): Buffer {
+  const value = decodeBase64(given)
+  // The value is not quoted: it may be a key.
+  if (value === undefined) throw new UsageError(`the ${what} is not base64`)
+  return value
 }
