@@ -26,3 +26,13 @@ export function interfaces(): NetworkInterfaceInfo[] {
 export function isLinkLocal(address: string): boolean {
   return address.startsWith('fe80:')
 }
+
+/** Whether a server that listens there does on every address of the machine. */
+export function isEverywhere(host: string): boolean {
+  return host === '' || host === '0.0.0.0' || host === '::'
+}
+
+/** A host name or an address as a URL has it. */
+export function inUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}

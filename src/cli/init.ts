@@ -9,7 +9,7 @@ import { ApiKey, type Identity } from '../crypto/identity.ts'
 import { type Address, parseAddress } from '../fields.ts'
 import { CommandError, UsageError } from './command.ts'
 import { taken, writeNew } from './files.ts'
-import { hostNames } from './host.ts'
+import { hostNames, inUrl, isEverywhere } from './host.ts'
 import { type OutputOptions, print, printJson, say } from './output.ts'
 import { type Ask, asking, canAsk } from './prompt.ts'
 import { shellWord } from './shell.ts'
@@ -161,8 +161,7 @@ keystore:
 
 function nextSteps({ addr, dns, ip }: Plan, { config, key, cert }: Files, apiKey: ApiKey): string {
   const { host, port } = address(addr)
-  const isEverywhere = host === '' || host === '0.0.0.0' || host === '::'
-  const name = isEverywhere ? '127.0.0.1' : isIP(host) === 6 ? `[${host}]` : host
+  const name = isEverywhere(host) ? '127.0.0.1' : inUrl(host)
   const until = new Date(Date.now() + LIFETIME).toISOString().slice(0, 10)
   return `Written:
 

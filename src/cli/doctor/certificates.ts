@@ -9,6 +9,7 @@ import { readCertificate } from '../../crypto/der.ts'
 import { certificatesIn, TlsFileError } from '../../pem.ts'
 import { loadTls, type Tls } from '../../server/tls.ts'
 import { span } from '../figures.ts'
+import { isEverywhere } from '../host.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
 const DAY = 24 * 3_600_000
@@ -111,9 +112,8 @@ function line(name: string): string {
 /** @param host that the server listens on; '' and the like are all addresses */
 function examineNames(leaf: X509Certificate, host: string): Finding {
   const names = (leaf.subjectAltName ?? '').replace(/\b(?:DNS|IP Address):/g, '')
-  const isAny = host === '' || host === '0.0.0.0' || host === '::'
   const isNamed = isIP(host) > 0 ? leaf.checkIP(host) : leaf.checkHost(host)
-  if (isAny || isNamed !== undefined) return ok('tls.cert', `is for ${names}`)
+  if (isEverywhere(host) || isNamed !== undefined) return ok('tls.cert', `is for ${names}`)
   return warn(
     'tls.cert',
     `is for ${names}, and not for ${host}, where the server listens`,

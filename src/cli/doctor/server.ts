@@ -6,6 +6,7 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls'
 import { ApiKey, KesClient, KesClientError } from '../../client/index.ts'
 import type { Config } from '../../config/config.ts'
 import { readPem } from '../../pem.ts'
+import { inUrl, isEverywhere } from '../host.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
 const LIMIT = 5000
@@ -17,9 +18,8 @@ export async function examineServer(
 ): Promise<Finding[]> {
   const about = 'server'
   if (port === 0) return [ok(about, 'listens on a port that is chosen at its start')]
-  const isAny = host === '' || host === '0.0.0.0' || host === '::'
-  const name = isAny ? (host === '::' ? '::1' : '127.0.0.1') : host
-  const url = `https://${name.includes(':') ? `[${name}]` : name}:${port}`
+  const name = isEverywhere(host) ? (host === '::' ? '::1' : '127.0.0.1') : host
+  const url = `https://${inUrl(name)}:${port}`
   const shown = await certificateAt(name, port)
   if (shown === 'nobody')
     return [warn(about, `nobody listens at ${url}`, `start the server: ${start}`)]
