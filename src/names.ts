@@ -106,6 +106,9 @@ export function pageOfSorted(
 /** No name of an entry sorts before it. */
 export const FIRST_ENTRY_NAME = '-'
 
+/** No entry has it: whoever may read entries whose names begin so is told that there is none. */
+export const ABSENT_ENTRY_NAME = '-openkes-probe'
+
 /** The first text, by byte, behind all that begin with `prefix`; for '' behind all names. */
 export function behind(prefix: string): string {
   // Names are ASCII, so the last character is not the last that there is.

@@ -2,6 +2,7 @@
 
 import { within } from '../deadline.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
+import { ABSENT_ENTRY_NAME } from '../names.ts'
 
 /** Milliseconds. */
 const PROBE_LIMIT = 5000
@@ -9,7 +10,7 @@ const PROBE_LIMIT = 5000
 /** Whether a keystore keeps change records: one whose rights are narrowed by name may deny theirs. Never rejects. */
 export async function keepsRecords(store: KeyStore): Promise<boolean> {
   const signal = AbortSignal.timeout(PROBE_LIMIT)
-  const probe = within(store.get('-openkes-probe', signal), { signal })
+  const probe = within(store.get(ABSENT_ENTRY_NAME, signal), { signal })
   return probe.then(
     () => true,
     // Without an answer they must be taken to be there: a key could be disabled.

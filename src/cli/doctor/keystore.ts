@@ -7,6 +7,7 @@ import { randomBytes } from '../../crypto/random.ts'
 import { findRecords } from '../../keys/orphans.ts'
 import { PATIENCE, PatientStore } from '../../keys/patient.ts'
 import { type KeyStore, KeyStoreError } from '../../keystore/keystore.ts'
+import { ABSENT_ENTRY_NAME } from '../../names.ts'
 import { openKeyStore } from '../../server/keystore.ts'
 import { took } from '../figures.ts'
 import { say } from '../output.ts'
@@ -24,8 +25,6 @@ export interface KeyStoreExam {
 
 /** Milliseconds until it is open. */
 const OPEN_LIMIT = 20_000
-/** What the server reads at its start to learn whether it may use names with a - before them. */
-const PROBE = '-openkes-probe'
 const RIGHTS = 'give it the rights that docs/keystores.md names'
 
 export async function* examineKeyStore(
@@ -82,10 +81,10 @@ async function clockOf(settings: unknown, stop: AbortSignal): Promise<number | u
 async function* examineRights(store: PatientStore): AsyncGenerator<Finding> {
   const about = 'keystore'
   const denials = [
-    await troubleWith(store.read(PROBE.slice(1)), (why) =>
+    await troubleWith(store.read(ABSENT_ENTRY_NAME.slice(1)), (why) =>
       fail(about, `keys cannot be read: ${why}`, RIGHTS),
     ),
-    await troubleWith(store.read(PROBE), (why) =>
+    await troubleWith(store.read(ABSENT_ENTRY_NAME), (why) =>
       warn(
         about,
         `entries whose names begin with - cannot be read, so keys cannot be rotated, disabled or edited, nor are there enclaves: ${why}`,
@@ -93,7 +92,7 @@ async function* examineRights(store: PatientStore): AsyncGenerator<Finding> {
       ),
     ),
     await troubleWith(
-      store.list(PROBE, PROBE, () => false),
+      store.list(ABSENT_ENTRY_NAME, ABSENT_ENTRY_NAME, () => false),
       (why) => fail(about, `keys cannot be listed: ${why}`, RIGHTS),
     ),
   ].filter((denial) => denial !== undefined)
@@ -117,7 +116,7 @@ async function troubleWith(
 
 async function* probeWrites(store: PatientStore): AsyncGenerator<Finding> {
   const about = 'keystore'
-  const name = `${PROBE}-${randomBytes(4).toString('hex')}`
+  const name = `${ABSENT_ENTRY_NAME}-${randomBytes(4).toString('hex')}`
   const value = Buffer.from('kes doctor made this, and may be removed')
   const unmade = await troubleWith(store.make(name, value), (why) =>
     fail(about, `entries cannot be made: ${why}`, RIGHTS),

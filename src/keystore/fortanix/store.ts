@@ -2,7 +2,7 @@
 
 import { KesError } from '../../errors.ts'
 import { decodeBase64, member } from '../../json.ts'
-import { type Listing, type Page, pageOf } from '../../names.ts'
+import { ABSENT_ENTRY_NAME, type Listing, type Page, pageOf } from '../../names.ts'
 import type { FortanixConfig } from '../fortanix.ts'
 import type { HttpAnswer } from '../http-answer.ts'
 import { HttpClient, type HttpRequest } from '../http.ts'
@@ -10,8 +10,6 @@ import { type KeyStore, KeyStoreError } from '../keystore.ts'
 
 const MAX_LISTING = 32 * 1024 * 1024
 const PAGE = 100
-/** Never exists. */
-const PROBE = '-openkes-probe'
 
 /** @throws KeyStoreError when SDKMS does not answer, or does not know the API key */
 export async function openFortanix(config: FortanixConfig, signal: AbortSignal): Promise<KeyStore> {
@@ -57,7 +55,7 @@ class FortanixStore implements KeyStore {
 
   /** An export like that of any key. */
   async status(signal: AbortSignal): Promise<void> {
-    await this.#export(PROBE, signal)
+    await this.#export(ABSENT_ENTRY_NAME, signal)
   }
 
   async create(name: string, value: Uint8Array, signal: AbortSignal): Promise<void> {

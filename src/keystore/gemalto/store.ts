@@ -2,7 +2,7 @@
 
 import { KesError } from '../../errors.ts'
 import { member } from '../../json.ts'
-import { type Listing, type Page, pageOf } from '../../names.ts'
+import { ABSENT_ENTRY_NAME, type Listing, type Page, pageOf } from '../../names.ts'
 import type { GemaltoConfig } from '../gemalto.ts'
 import type { HttpAnswer } from '../http-answer.ts'
 import { HttpClient, type HttpRequest } from '../http.ts'
@@ -12,8 +12,6 @@ import { type Token, TokenKeeper, withToken } from '../token.ts'
 const SECRETS = '/api/v1/vault/secrets'
 const MAX_LISTING = 32 * 1024 * 1024
 const PAGE = 200
-/** Never exists. */
-const PROBE = '-openkes-probe'
 
 /** @throws KeyStoreError when it cannot log in */
 export async function openGemalto(config: GemaltoConfig, signal: AbortSignal): Promise<KeyStore> {
@@ -71,7 +69,7 @@ class GemaltoStore implements KeyStore {
 
   /** An export like that of any key. */
   async status(signal: AbortSignal): Promise<void> {
-    await this.#export(PROBE, signal)
+    await this.#export(ABSENT_ENTRY_NAME, signal)
   }
 
   async create(name: string, value: Uint8Array, signal: AbortSignal): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { KesError } from '../../errors.ts'
 import { member } from '../../json.ts'
-import { type Listing, type Page, pageOf } from '../../names.ts'
+import { ABSENT_ENTRY_NAME, type Listing, type Page, pageOf } from '../../names.ts'
 import type { HttpAnswer } from '../http-answer.ts'
 import { type KeyStore, KeyStoreError } from '../keystore.ts'
 import type { VaultConfig } from '../vault.ts'
@@ -11,8 +11,6 @@ import { type SessionOptions, VaultSession } from './session.ts'
 import { isWrapped, Transit } from './transit.ts'
 
 const MAX_LISTING = 32 * 1024 * 1024
-/** Never exists; may be asked for with the right to read any key. */
-const PROBE = '-openkes-probe'
 
 /** Where keys are in Vault, and how we get there. */
 export interface VaultSettings
@@ -58,7 +56,7 @@ export class VaultStore implements KeyStore {
       if (member(state, 'sealed') === true)
         throw new KeyStoreError('unreachable', `${health.origin}: Vault is sealed`)
     }
-    const answer = await this.#read(PROBE, '', signal)
+    const answer = await this.#read(ABSENT_ENTRY_NAME, '', signal)
     // Policies may be narrowed to some names; a token that Vault no longer takes was replaced by now.
     if (answer.status === 200 || answer.status === 403 || isAbsent(answer)) return
     throw refusal(answer, 'cannot read', this.#data, 'read')
