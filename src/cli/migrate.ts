@@ -12,7 +12,7 @@ import {
   type MigrationSummary,
 } from '../keys/migrate.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
-import { openKeyStore } from '../server/keystore.ts'
+import { openKeyStore, titleOf } from '../server/keystore.ts'
 import { CommandError, UsageError } from './command.ts'
 import { usable } from './config.ts'
 import { untilInterrupted } from './interrupt.ts'
@@ -49,7 +49,9 @@ export async function migrateKeys(
   const [source, target] = [keyStore(from, options), keyStore(to, options)]
   if (isDeepStrictEqual(source, target))
     throw new CommandError(`'${from}' and '${to}' name the same keystore`)
-  say(`${dryRun === true ? 'Would copy' : 'Copying'} from ${title(source)} to ${title(target)}.`)
+  say(
+    `${dryRun === true ? 'Would copy' : 'Copying'} from ${titleOf(source)} to ${titleOf(target)}.`,
+  )
   await untilInterrupted(async (stop) => {
     stop.addEventListener('abort', () =>
       say('Stopping: what was begun is finished; the same command goes on with the rest.'),
@@ -74,10 +76,6 @@ function keyStore(path: string, { lenient }: MigrateOptions): Config['keystore']
   if (keystore.kind.name === 'memory')
     throw new CommandError(`${path}: keys in memory are of one process; they cannot be migrated`)
   return keystore
-}
-
-function title({ kind, settings }: Config['keystore']): string {
-  return `${kind.name} (${kind.describe(settings)})`
 }
 
 /** Opens both, and closes them behind `work`. */

@@ -37,17 +37,19 @@ export async function openKeyStore(
       const reason = name === 'TimeoutError' ? `no answer within ${limit / 1000} s` : message
       const isUnreachable = error instanceof KeyStoreError && error.failure === 'unreachable'
       if (!isUnreachable || attempt === tries || signal.aborted) {
-        const { kind, settings } = keystore
-        throw new KeyStoreError(
-          'failed',
-          `keystore ${kind.name} (${kind.describe(settings)}): ${reason}`,
-          { cause: error },
-        )
+        throw new KeyStoreError('failed', `keystore ${titleOf(keystore)}: ${reason}`, {
+          cause: error,
+        })
       }
       log.write('WARN', `the keystore cannot be reached, try ${attempt} of ${tries}: ${reason}`)
       await sleep(250 * 2 ** attempt)
     }
   }
+}
+
+/** Of what kind it is, and where: for messages. */
+export function titleOf({ kind, settings }: Config['keystore']): string {
+  return `${kind.name} (${kind.describe(settings)})`
 }
 
 /** Creates those that do not exist. @throws KeyStoreError that names the first one that cannot be created */

@@ -8,7 +8,7 @@ import { findRecords } from '../../keys/orphans.ts'
 import { PATIENCE, PatientStore } from '../../keys/patient.ts'
 import { type KeyStore, KeyStoreError } from '../../keystore/keystore.ts'
 import { ABSENT_ENTRY_NAME } from '../../names.ts'
-import { openKeyStore } from '../../server/keystore.ts'
+import { openKeyStore, titleOf } from '../../server/keystore.ts'
 import { took } from '../figures.ts'
 import { say } from '../output.ts'
 import { askClock, judgeClock } from './clock.ts'
@@ -57,8 +57,7 @@ export async function* examineKeyStore(
   try {
     const begin = performance.now()
     await store.status(exam.stop)
-    const place = `${kind.name} (${kind.describe(settings)})`
-    yield ok('keystore', `${place} answers in ${took(performance.now() - begin)}`)
+    yield ok('keystore', `${titleOf(keystore)} answers in ${took(performance.now() - begin)}`)
     if (clock !== undefined) yield judgeClock('the keystore', clock)
     const patient = new PatientStore(store, 'keystore', PATIENCE)
     yield* examineRights(patient)
