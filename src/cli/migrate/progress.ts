@@ -1,8 +1,12 @@
 /** A line at the foot of the terminal that says how far a long piece of work is; nothing where there is no terminal. */
 
+import { sizeOf } from '../columns.ts'
+
 const WIDTH = 24
 /** Milliseconds between two drawings. */
 const INTERVAL = 100
+/** To the end of the line. */
+const CLEAR = '\u001b[K'
 
 export interface Progressed {
   readonly done: number
@@ -51,8 +55,7 @@ export class ProgressBar {
     const now = performance.now()
     if (!this.#isShown || (now - this.#drawnAt < INTERVAL && done < total)) return
     this.#drawnAt = now
-    // A terminal that does not know its size says 0.
-    const columns = (this.#stream.columns || 80) - 1
+    const columns = sizeOf(this.#stream).columns - 1
     const line = progressLine({ done, total, elapsed: now - this.#start }, columns)
     this.#stream.write(`\r${line}${CLEAR}`)
   }
@@ -62,6 +65,3 @@ export class ProgressBar {
     if (this.#isShown) this.#stream.write(`\r${CLEAR}`)
   }
 }
-
-/** To the end of the line. */
-const CLEAR = '\u001b[K'
