@@ -4,7 +4,7 @@ import { ROUTES } from '../api/index.ts'
 import { questionOf, type Route } from '../api/route.ts'
 import { checkMethod, Router } from '../api/router.ts'
 import { hint } from '../auth/access.ts'
-import { Policy, readsTwoWays } from '../auth/policy.ts'
+import { Policy, type PolicyRules, readsTwoWays } from '../auth/policy.ts'
 import { IdentityNotFoundError, type KesClient, type PolicyDialect } from '../client/index.ts'
 import type { Identity } from '../crypto/identity.ts'
 import { KesError } from '../errors.ts'
@@ -53,6 +53,15 @@ export async function show(name: string, options: ConnectionOptions): Promise<vo
     },
     options,
   )
+}
+
+/** A policy only to hear its verdicts. @param language of its rules */
+export function judgeOf(
+  name: string,
+  rules: PolicyRules,
+  language: PolicyDialect = 'current',
+): Policy {
+  return new Policy(name, rules, { createdAt: now(), createdBy: '', language })
 }
 
 /** As the API has it. */
@@ -133,8 +142,7 @@ async function judge(
     `read policy ${quoted(name)}`,
     client.readPolicy(name),
   )
-  const inLanguage = (language: PolicyDialect): Policy =>
-    new Policy(name, { allow, deny }, { createdAt: now(), createdBy: '', language })
+  const inLanguage = (language: PolicyDialect): Policy => judgeOf(name, { allow, deny }, language)
   const policy = inLanguage(dialect ?? 'current')
   const { allowed, rule } = policy.explain(question)
   if (dialect === undefined && inLanguage('v0.18').judge(question).allowed !== allowed)

@@ -1,15 +1,14 @@
 /** The way from this machine to servers, as clients go it: certificate, API key, clock, rights. */
 
-import { Policy } from '../../auth/policy.ts'
 import {
   type KesClient,
   KesClientError,
   NotAllowedError,
   type SelfInfo,
 } from '../../client/index.ts'
-import { now } from '../../time.ts'
 import { CommandError } from '../command.ts'
 import { type ConnectionOptions, explain, withEveryClient } from '../connect.ts'
+import { judgeOf } from '../policy.ts'
 import { clockAhead, judgeClock } from './clock.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 import { examineForMinio } from './policies.ts'
@@ -82,6 +81,6 @@ function examineSelf(self: SelfInfo, url: string): Finding[] {
         'name it in policy.<name>.identities of the server’s config, or: kes policy assign NAME IDENTITY',
       ),
     ]
-  const policy = new Policy(name, { allow, deny }, { createdAt: now(), createdBy: '' })
+  const policy = judgeOf(name, { allow, deny })
   return [ok('identity', `${identity} has the policy '${name}'`), ...examineForMinio(policy)]
 }

@@ -4,10 +4,9 @@
  */
 
 import { questionOf } from '../../api/route.ts'
-import { Policy } from '../../auth/policy.ts'
+import type { Policy } from '../../auth/policy.ts'
 import type { Config } from '../../config/config.ts'
-import { now } from '../../time.ts'
-import { findRoute } from '../policy.ts'
+import { findRoute, judgeOf } from '../policy.ts'
 import { type Finding, ok, warn } from './finding.ts'
 
 interface Need {
@@ -45,8 +44,7 @@ export function* examinePolicies({
   for (const { name, allow, deny, identities, language } of policies) {
     if (identities.length === 0)
       yield warn(`policy.${name}`, 'nobody has it', 'name its identities')
-    const origin = { createdAt: now(), createdBy: '' }
-    yield* examineForMinio(new Policy(name, { allow, deny }, { ...origin, language }))
+    yield* examineForMinio(judgeOf(name, { allow, deny }, language))
   }
 }
 
