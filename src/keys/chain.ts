@@ -23,9 +23,10 @@ export interface RecordEntry {
 
 /** Undefined for a name that is no record's. */
 export function recordEntry(name: string): RecordEntry | undefined {
-  const { prefix, key, number, owner } = parseRecordName(name) ?? {}
-  if (key === undefined || number === undefined || owner === undefined) return undefined
-  return { name, key: (prefix ?? '') + key, number, owner }
+  const parts = parseRecordName(name)
+  if (parts === undefined) return undefined
+  const { prefix, key, number, owner } = parts
+  return { name, key: prefix + key, number, owner }
 }
 
 /** Records by the names of their keys, in the order of their numbers. */

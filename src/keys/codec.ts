@@ -31,7 +31,11 @@ export class DamagedKeyError extends Error {
 
 /** The exact bytes that the Go server would write for the same key. */
 export function encodeKey(parts: KeyParts): Buffer {
-  const message = encodeVersion(parts)
+  return entryOf(encodeVersion(parts))
+}
+
+/** The entry of a message, which is wiped: its base64. It has secrets as the message had. */
+export function entryOf(message: Buffer): Buffer {
   const entry = Buffer.from(message.toString('base64'))
   message.fill(0)
   return entry

@@ -13,6 +13,7 @@ import {
   DamagedKeyError,
   decodeVersion,
   encodeVersion,
+  entryOf,
   intact,
   readTime,
   timeField,
@@ -71,10 +72,7 @@ export function hashOf(entry: Uint8Array): Buffer {
 
 /** The entry of a record: base64 of its message. It has secrets: the caller wipes it. */
 export function encodeRecord(record: ChangeRecord): Buffer {
-  const message = encodeMessage(record)
-  const entry = Buffer.from(message.toString('base64'))
-  message.fill(0)
-  return entry
+  return entryOf(encodeMessage(record))
 }
 
 /** @throws DamagedKeyError. The secrets are the caller's, to be wiped. */
