@@ -63,3 +63,8 @@ export async function until(what: string, look: () => Promise<boolean>): Promise
     if (await look()) return
   assert.fail(`not within 20 s: ${what}`)
 }
+
+/** Resolves when the log has it; servers in other processes log a moment later. */
+export function logged(server: Pick<RustfsServer, 'stderr'>, line: RegExp): Promise<void> {
+  return until(`the log has ${line.source}`, async () => line.test(server.stderr()))
+}

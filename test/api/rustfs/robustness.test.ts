@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { test } from 'node:test'
 
 import { OPS, PREFIX, sendTo, sign, startRustfs } from '../../support/rustfs.ts'
+import { logged } from '../../support/rustfs-service.ts'
 
 test('58: a body beyond 1 MiB is refused, and the refusal can be read', async (t) => {
   const server = await startRustfs(t)
@@ -154,7 +155,7 @@ test('every answer is JSON, is for no cache, and has an id that the error log kn
     assert.match(id, /^[0-9a-f-]{36}$/)
     if (status >= 400) {
       assert.equal(json['request_id'], id)
-      assert.match(server.stderr(), new RegExp(`req\\.id=${id}`))
+      await logged(server, new RegExp(`req\\.id=${id}`))
     }
   }
 })

@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 
 import { FakeVault } from '../../keystore/fakes/vault.ts'
 import { type RustfsServer, startRustfs } from '../../support/rustfs.ts'
-import { MASTER_KEY, ok, refused, until } from '../../support/rustfs-service.ts'
+import { logged, MASTER_KEY, ok, refused, until } from '../../support/rustfs-service.ts'
 import { ask, tempDir } from '../../support/server.ts'
 
 interface Place {
@@ -104,17 +104,14 @@ test('a state file that cannot be opened is a warning, and the service is not co
     writeFileSync(state, text)
     const other = await open()
     assert.equal(await statusOf(other), 'NotConfigured', text)
-    assert.match(
-      other.stderr(),
-      /level=WARN msg="rustfs\.state cannot be read, what it has is not in use/,
-    )
+    await logged(other, /level=WARN msg="rustfs\.state cannot be read, what it has is not in use/)
     assert.equal(readFileSync(state, 'latin1'), text)
     await other.close()
   }
   writeFileSync(state, good)
   const elsewhere = await open('start:', join(directory, 'another'))
   assert.equal(await statusOf(elsewhere), 'NotConfigured')
-  assert.match(elsewhere.stderr(), /rustfs\.state cannot be read/)
+  await logged(elsewhere, /rustfs\.state cannot be read/)
   await ok(elsewhere.call('POST', '/configure', { backend_type: 'keystore' }))
   await ok(elsewhere.call('POST', '/start'))
 })
@@ -169,7 +166,7 @@ test('what was configured over the API wins over rustfs.start, until that is cha
   await server.close()
   server = await open(start('two'))
   assert.deepEqual([await statusOf(server), await keyId(server)], ['Running', 'two'])
-  assert.match(server.stderr(), /rustfs\.start has changed and is in use, instead of rustfs\.state/)
+  await logged(server, /rustfs\.start has changed and is in use, instead of rustfs\.state/)
 })
 
 test('rustfs.start may name what the API may not', async (t) => {
@@ -270,14 +267,10 @@ test('a backend that is down at the start is tried until it is up; the KES API d
     rustfs: `start: { backend_type: vault, address: "${vault.service.url}", auth_method: { token: hvs.of-the-file } }\nbackends: { ca: ${vault.service.ca} }`,
   })
   assert.equal((await ask(server.port, server.admin, 'GET', '/v1/ready')).status, 200)
-  await until('the log says so', async () =>
-    /level=ERROR msg="the backend of the RustFS KMS API cannot start/.test(server.stderr()),
-  )
+  await logged(server, /level=ERROR msg="the backend of the RustFS KMS API cannot start/)
   vault.isSealed = false
   await until('it runs', async () => (await statusOf(server)) === 'Running')
-  await until('the log says so', async () =>
-    /level=INFO msg="the backend of the RustFS KMS API has started"/.test(server.stderr()),
-  )
+  await logged(server, /level=INFO msg="the backend of the RustFS KMS API has started"/)
 })
 
 test('a reload that changes rustfs.start swaps the backend, and a bad one changes nothing', async (t) => {
@@ -294,9 +287,7 @@ test('a reload that changes rustfs.start swaps the backend, and a bad one change
     server.reload({ rustfs: local('one', 'another') }),
     /master_key is not the one/,
   )
-  await until('the log says so', async () =>
-    /the reload is refused.*master_key is not the one/.test(server.stderr()),
-  )
+  await logged(server, /the reload is refused.*master_key is not the one/)
   await ok(server.call('GET', '/keys/in-two'))
   await server.reload({ rustfs: local('one') })
   await ok(server.call('GET', '/keys/in-one'))

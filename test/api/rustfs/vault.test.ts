@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 
 import { FakeVault, type FakeVaultOptions, ROLE_ID, SECRET_ID } from '../../keystore/fakes/vault.ts'
 import type { RustfsServer } from '../../support/rustfs.ts'
-import { freshService, ok, refused, until } from '../../support/rustfs-service.ts'
+import { freshService, logged, ok, refused, until } from '../../support/rustfs-service.ts'
 import { tempDir } from '../../support/server.ts'
 
 const TOKEN = 'hvs.first-token-of-the-tests'
@@ -385,7 +385,7 @@ test('a token file that others may read is refused', async (t) => {
   chmodSync(path, 0o640)
   await ok(server.call('POST', '/configure', { ...body, auth_method: { path } }))
   await refused(server.call('POST', '/start'), 500, /Backend error: it does not work/)
-  assert.match(server.stderr(), /may be read by other users/)
+  await logged(server, /may be read by other users/)
   chmodSync(path, 0o600)
   await ok(server.call('POST', '/start'))
 })
@@ -429,7 +429,7 @@ test('vault-transit does not start without the right to use its key', async (t) 
   const transit = { ...body, backend_type: 'vault_transit', transit_key: 'my-key' }
   await ok(server.call('POST', '/configure', transit))
   await refused(server.call('POST', '/start'), 500, /Backend error: it denies access/)
-  assert.match(server.stderr(), /needs the capability 'update' on 'transit\/encrypt\/my-key'/)
+  await logged(server, /needs the capability 'update' on 'transit\/encrypt\/my-key'/)
 })
 
 test('no secret is in an answer or a log', async (t) => {
