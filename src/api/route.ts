@@ -1,6 +1,7 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
 import type { AccessChange } from '../auth/change.ts'
+import { base64Length, writeBase64 } from '../base64-bytes.ts'
 import type { Generation, Question } from '../auth/policy.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
@@ -62,7 +63,8 @@ export interface Reply {
   readonly status: number
   /** Content-Type; absent without a body. */
   readonly type?: string
-  readonly body?: string
+  /** Bytes where it is large: they cost less than a string of them. */
+  readonly body?: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
   /** Instead of a body: the answer goes on for as long as the client listens. */
   readonly stream?: EventStream
@@ -188,7 +190,25 @@ export const EMPTY: Reply = { status: 200 }
 
 export const JSON_TYPE = 'application/json'
 
+/** Bytes from which on an answer is made as bytes. */
+const LARGE = 12_288
+
+/** `{"name":"base64"}` and the line feed that ends it. @param more fields in ASCII, each with a comma ahead */
+export function base64Body(name: string, bytes: Buffer, more = ''): string | Buffer {
+  const [head, tail] = [`{"${name}":"`, `"${more}}\n`]
+  if (bytes.length < LARGE) return head + bytes.toString('base64') + tail
+  const body = Buffer.allocUnsafe(head.length + base64Length(bytes.length) + tail.length)
+  const at = body.write(head, 'latin1')
+  body.write(tail, writeBase64(body, at, bytes), 'latin1')
+  return body
+}
+
 /** An answer with a JSON body: `body` without the line feed that ends it. */
 export function json(body: string): Reply {
-  return { status: 200, type: JSON_TYPE, body: `${body}\n` }
+  return jsonBody(`${body}\n`)
+}
+
+/** The same of a body that has its line feed. */
+export function jsonBody(body: string | Buffer): Reply {
+  return { status: 200, type: JSON_TYPE, body }
 }

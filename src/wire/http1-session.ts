@@ -95,6 +95,11 @@ export class Http1Session extends Protocol {
     this.output.length = at + length
   }
 
+  /** The same of bytes, which the caller leaves as they are. */
+  sendBytes(bytes: Buffer): void {
+    this.output.append(bytes)
+  }
+
   get backlog(): number {
     return this.output.backlog
   }

@@ -52,7 +52,7 @@ export class Http1Stream implements Stream {
     this.#session.wanted()
   }
 
-  respond(head: AnswerHead, body: string | undefined, close: boolean): void {
+  respond(head: AnswerHead, body: string | Buffer | undefined, close: boolean): void {
     if (this.isGone) return
     const length = body === undefined ? 0 : Buffer.byteLength(body)
     // Node's classes say it before the date when they are told to, and after it when they find out.
@@ -64,6 +64,10 @@ export class Http1Stream implements Stream {
     this.isAnswered = true
     const sent = this.head.method === 'HEAD' ? undefined : body
     if (sent === undefined) this.#session.send(lines, 'latin1', lines.length)
+    else if (typeof sent !== 'string') {
+      this.#session.send(lines, 'latin1', lines.length)
+      this.#session.sendBytes(sent)
+    }
     // ASCII leaves in one piece with the head.
     else if (length === sent.length) {
       this.#session.send(lines + sent, 'latin1', lines.length + length)

@@ -65,12 +65,12 @@ export class Outflow {
 
   /** A whole body, whose end is the stream's; at once if the client takes it. @param length bytes of it */
   sendBody(stream: Http2Stream, body: string, length: number): void {
-    const fits = length <= FRAME_LIMIT && length <= this.#window && length <= stream.sendWindow
-    if (!fits || this.#output.isFull) return this.send(stream, Buffer.from(body), true)
-    const at = this.#output.reserve(FRAME_HEAD + length)
-    writeFrameHead(this.#output.buffer, at, length, DATA, END_STREAM, stream.id)
     // What has as many bytes as characters is ASCII, which is written faster as latin1.
     const encoding = length === body.length ? 'latin1' : 'utf8'
+    const fits = length <= FRAME_LIMIT && length <= this.#window && length <= stream.sendWindow
+    if (!fits || this.#output.isFull) return this.send(stream, Buffer.from(body, encoding), true)
+    const at = this.#output.reserve(FRAME_HEAD + length)
+    writeFrameHead(this.#output.buffer, at, length, DATA, END_STREAM, stream.id)
     this.#output.buffer.write(body, at + FRAME_HEAD, length, encoding)
     this.#output.length = at + FRAME_HEAD + length
     this.#window -= length

@@ -80,7 +80,7 @@ export class Http2Stream implements Stream {
     this.#session.refuse(this)
   }
 
-  respond(head: AnswerHead, body: string | undefined): void {
+  respond(head: AnswerHead, body: string | Buffer | undefined): void {
     if (this.isGone) return
     const length = body === undefined ? 0 : Buffer.byteLength(body)
     const { outflow } = this.#session
@@ -89,7 +89,8 @@ export class Http2Stream implements Stream {
     outflow.sendHead(this, head, length, isHeadOnly)
     if (!this.isReceived) this.#session.drops.begin(this)
     if (isHeadOnly) this.sent()
-    else outflow.sendBody(this, body, length)
+    else if (typeof body === 'string') outflow.sendBody(this, body, length)
+    else outflow.send(this, body, true)
   }
 
   open(head: AnswerHead): void {

@@ -50,6 +50,13 @@ export class Output {
     return this.length
   }
 
+  /** Sends what is there, and then bytes that the caller leaves as they are: without a copy of them. */
+  append(bytes: Buffer): void {
+    this.flush()
+    this.written += bytes.length
+    if (!this.#socket.destroyed) this.#socket.write(bytes)
+  }
+
   /** Sends what is there. */
   flush(): void {
     this.#isDirty = false

@@ -59,7 +59,7 @@ export interface Stream {
   /** The body is wanted: `data` and `end` are told from now on. @param limit bytes that the server will take */
   accept(limit: number): void
   /** The whole answer. @param close the connection shall end after it, where it has only one request at a time */
-  respond(head: AnswerHead, body: string | undefined, close: boolean): void
+  respond(head: AnswerHead, body: string | Buffer | undefined, close: boolean): void
   /** The head of an answer that goes on. */
   open(head: AnswerHead): void
   /** Bytes of it that the client has not taken yet. */

@@ -370,6 +370,26 @@ test('a body of another script has its length in bytes', async () => {
   assert.match(talk.socket.bytes.toString(), /\r\nContent-Length: 14\r\n[^]*\r\n\r\nschlüssel 鍵$/)
 })
 
+test('a body of bytes is sent as it is, between the answers before and after it', async () => {
+  const body = Buffer.from(Array.from({ length: 50_000 }, (_, at) => at % 251))
+  const answers = ['before', body, 'after']
+  const talk = http1Talker((stream) => stream.respond(HEAD, answers.shift(), false))
+  await talk.say(bytes(GET.repeat(3)))
+  const sent = talk.socket.bytes
+  const at = sent.indexOf(body)
+  assert.match(
+    sent.toString('latin1', 0, at),
+    /\r\n\r\nbeforeHTTP[^]*\r\nContent-Length: 50000\r\n[^]*\r\n\r\n$/,
+  )
+  assert.match(sent.toString('latin1', at + body.length), /^HTTP[^]*\r\n\r\nafter$/)
+})
+
+test('HEAD is answered without a body of bytes, and with its length', async () => {
+  const talk = http1Talker((stream) => stream.respond(HEAD, Buffer.from('hello'), false))
+  await talk.say(bytes(GET.replace('GET', 'HEAD')))
+  assert.match(text(talk), /\r\nContent-Length: 5\r\n[^]*\r\n\r\n$/)
+})
+
 const EXPECTING = 'PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\n'
 
 test('who expects to be told to go on is told, if the body is wanted', async () => {

@@ -395,6 +395,29 @@ test('an answer goes as far as the windows allow, and on when they are widened',
   assert.deepEqual([last?.type, last?.flags], [h2.DATA, h2.END_STREAM])
 })
 
+test('a body of bytes is sent in frames, and left out of the answer to HEAD', async () => {
+  const body = Buffer.from(Array.from({ length: 50_000 }, (_, at) => at % 251))
+  const talk = http2Talker((stream) => stream.respond(HEAD, body, false))
+  const headOnly = block([
+    [':method', 'HEAD'],
+    [':scheme', 'https'],
+    [':path', '/'],
+    [':authority', 'localhost'],
+  ])
+  await talk.say(HELLO, request(1), request(3, headOnly))
+  const frames = framesOf(talk.socket.bytes)
+  const [first, second] = frames.filter(({ type }) => type === h2.HEADERS)
+  const decoder = new HpackDecoder(4096, 16_384)
+  for (const head of [first, second]) {
+    assert.equal(fields(decoder, head as Frame)[1], 'content-length: 50000')
+  }
+  const data = frames.filter(({ type }) => type === h2.DATA)
+  assert.deepEqual(Buffer.concat(data.map(({ payload }) => payload)), body)
+  assert.ok(data.every(({ stream }) => stream === 1))
+  assert.ok(data.every(({ payload }) => payload.length <= limits.FRAME_LIMIT))
+  assert.equal(data.at(-1)?.flags, h2.END_STREAM)
+})
+
 test('a window that is made negative by settings is made good first', async () => {
   const talk = http2Talker((stream) => stream.respond(HEAD, 'x'.repeat(100), false))
   const data = (): number =>

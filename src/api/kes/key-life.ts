@@ -1,9 +1,10 @@
 /** The KES API's calls on the life of a key, which the Go server does not have (key-lifecycle.md). */
 
+import { base64Length } from '../../base64-bytes.ts'
 import { versionOf } from '../../crypto/header.ts'
 import { KesError } from '../../errors.ts'
 import { Body } from '../body.ts'
-import { json, MIB, type Route, route } from '../route.ts'
+import { base64Body, jsonBody, MIB, type Route, route } from '../route.ts'
 import { describe, keyName, withKey } from './keys.ts'
 
 const rotateKey = route({
@@ -34,17 +35,17 @@ const rewrapKey = route({
     const old = body.bytes('ciphertext')
     const context = body.bytes('context')
     return withKey(call, name, versionOf(old), (key) => {
-      const ciphertext = key.rewrap(old, context).toString('base64')
+      const ciphertext = key.rewrap(old, context)
       checkSize(ciphertext, context)
-      return json(`{"ciphertext":"${ciphertext}","version":${key.version}}`)
+      return jsonBody(base64Body('ciphertext', ciphertext, `,"version":${key.version}`))
     })
   },
 })
 
 /** What is sealed must fit into a request to open it. */
-function checkSize(ciphertext: string, context: Buffer): void {
+function checkSize(ciphertext: Buffer, context: Buffer): void {
   const envelope = '{"ciphertext":"","context":""}'.length
-  const size = envelope + ciphertext.length + 4 * Math.ceil(context.length / 3)
+  const size = envelope + base64Length(ciphertext.length) + base64Length(context.length)
   if (size <= MAX_REWRAP) return
   throw new KesError('TOO_LARGE', {
     message: `request body is too large: the limit is ${MAX_REWRAP} bytes`,

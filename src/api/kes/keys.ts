@@ -9,7 +9,18 @@ import type { Key } from '../../keys/key.ts'
 import { checkName, continueAt, firstPage, parseListing } from '../../names.ts'
 import { rfc3339 } from '../../time.ts'
 import { Body } from '../body.ts'
-import { type Call, EMPTY, json, JSON_TYPE, MIB, type Reply, type Route, route } from '../route.ts'
+import {
+  base64Body,
+  type Call,
+  EMPTY,
+  json,
+  JSON_TYPE,
+  jsonBody,
+  MIB,
+  type Reply,
+  type Route,
+  route,
+} from '../route.ts'
 
 const MAX_BULK = 1000
 const NO_BYTES = Buffer.alloc(0)
@@ -141,7 +152,7 @@ const generateKey = route({
     return withKey(call, name, 1, (key) => {
       const { plaintext, ciphertext } = key.dataKey(context)
       const reply = secretJson(
-        `{"plaintext":"${plaintext.toString('base64')}","ciphertext":"${ciphertext.toString('base64')}"}`,
+        `{"plaintext":"${plaintext.toString('base64')}","ciphertext":"${ciphertext.toString('base64')}"}\n`,
       )
       plaintext.fill(0)
       return reply
@@ -162,7 +173,7 @@ const encryptKey = route({
     const plaintext = body.bytes('plaintext')
     const context = body.bytes('context')
     return withKey(call, name, 1, (key) =>
-      json(`{"ciphertext":"${key.encrypt(plaintext, context).toString('base64')}"}`),
+      jsonBody(base64Body('ciphertext', key.encrypt(plaintext, context))),
     )
   },
 })
@@ -191,7 +202,7 @@ const decryptKey = route({
     const version = versionOf(ciphertext)
     return withKey(call, name, version, (key) => {
       const plaintext = key.decrypt(ciphertext, context)
-      const reply = secretJson(`{"plaintext":"${plaintext.toString('base64')}"}`)
+      const reply = secretJson(base64Body('plaintext', plaintext))
       plaintext.fill(0)
       return reply
     })
@@ -229,7 +240,7 @@ function bulkDecrypt(
       plaintext.fill(0)
       return item
     })
-    return secretJson(`[${opened.join(',')}]`)
+    return secretJson(`[${opened.join(',')}]\n`)
   })
 }
 
@@ -246,7 +257,7 @@ const hmacKey = route({
     const message = body.bytes('message')
     const version = body.optionalInteger('version')
     return withKey(call, name, version ?? 1, (key) =>
-      secretJson(`{"hmac":"${key.hmac(message, version).toString('base64')}"}`),
+      secretJson(base64Body('hmac', key.hmac(message, version))),
     )
   },
 })
@@ -280,6 +291,6 @@ export function withKey(
 }
 
 /** An answer that holds a secret: nothing between us and the caller may keep it. */
-function secretJson(body: string): Reply {
-  return { status: 200, type: JSON_TYPE, body: `${body}\n`, headers: SECRET_HEADERS }
+function secretJson(body: string | Buffer): Reply {
+  return { status: 200, type: JSON_TYPE, body, headers: SECRET_HEADERS }
 }
