@@ -1,4 +1,5 @@
-// Large requests: what a handler takes for one, from the body to the answer, against the crypto in it and nothing else.
+// Large requests: what a handler takes for one, from the bytes of its body to the bytes of its answer (JSON and base64, both ways), against the
+// sealing or opening in it and nothing else: neither JSON nor base64. The wire is in neither.
 import { randomBytes } from 'node:crypto'
 
 import { KEY_ROUTES } from '../dist/api/kes/keys.js'
@@ -21,8 +22,11 @@ export function crypto() {
   const handler = (operation, fields) => {
     const route = KEY_ROUTES.find((one) => one.operation === operation)
     const body = Buffer.from(JSON.stringify(fields))
-    return () =>
-      route.handle({ param: 'a', body, hasNoBody: false, realm: { keys: { get: () => key } } })
+    const call = { param: 'a', body, hasNoBody: false, realm: { keys: { get: () => key } } }
+    return () => {
+      const answer = route.handle(call).body
+      return typeof answer === 'string' ? Buffer.from(answer) : answer
+    }
   }
   const plaintext = randomBytes(LARGEST)
   const ciphertexts = Array.from({ length: MOST }, () => key.dataKey(NONE).ciphertext)
