@@ -177,7 +177,7 @@ test('large bodies of unusual shape are read, too', () => {
 
 test('base64 is read from bytes as from a string, wherever something is wrong', () => {
   const edges = [0, 1, 32_766, 32_767, 32_768, 32_769, 65_535, 65_536]
-  for (const length of [1, 2, 3, 24_575, 24_576, 24_577, 50_000]) {
+  for (const length of [1, 2, 3, 24_575, 24_576, 24_577, 49_151, 49_152, 49_153, 100_000]) {
     const good = Buffer.alloc(length, 7).toString('base64')
     const last = [1, 2, 3, 4, 5].map((back) => good.length - back)
     for (const wrong of ['', '=', '==', '-', '_', ' ', '\n', '\u00c1', '\u0141', '"']) {
@@ -192,10 +192,40 @@ test('base64 is read from bytes as from a string, wherever something is wrong', 
 })
 
 test('base64 is written as Node writes it, and nothing beyond', () => {
-  for (const length of [0, 1, 2, 3, 4, 24_575, 24_576, 24_577, 49_152, 100_000]) {
+  for (const length of [0, 1, 2, 3, 4, 24_575, 24_576, 24_577, 49_151, 49_152, 49_153, 100_000]) {
     const data = Buffer.alloc(length, 'data')
     const target = Buffer.alloc(base64Length(length) + 2, '!')
-    assert.equal(writeBase64(target, 1, data), target.length - 1)
+    assert.equal(writeBase64(target, 1, [data]), target.length - 1)
     assert.equal(target.toString(), `!${data.toString('base64')}!`)
+  }
+})
+
+test('parts of any size become one text in base64', () => {
+  const size = fc.integer({ min: 0, max: 100 })
+  const large = fc.integer({ min: 49_100, max: 49_200 })
+  fc.assert(
+    fc.property(fc.array(fc.oneof(size, { arbitrary: large, weight: 1 })), (sizes) => {
+      const parts = sizes.map((length, index) => Buffer.alloc(length, index + 1))
+      const data = Buffer.concat(parts)
+      const target = Buffer.alloc(base64Length(data.length) + 2, '!')
+      assert.equal(writeBase64(target, 1, parts), target.length - 1)
+      assert.equal(target.toString('latin1'), `!${data.toString('base64')}!`)
+    }),
+  )
+})
+
+test('a megabyte of base64, which is read in one piece, is as one of less', () => {
+  const good = Buffer.alloc(786_000, 'data').toString('base64')
+  for (const [at, wrong] of [
+    [0, ''],
+    [5, '-'],
+    [500_000, '_'],
+    [good.length - 1, ' '],
+  ] as const) {
+    const source = bytes(`"${good.slice(0, at)}${wrong}${good.slice(at + wrong.length)}"`)
+    assert.deepEqual(
+      readBase64(source, 1, source.length - 1),
+      wrong === '' ? Buffer.alloc(786_000, 'data') : undefined,
+    )
   }
 })

@@ -191,15 +191,25 @@ export const EMPTY: Reply = { status: 200 }
 export const JSON_TYPE = 'application/json'
 
 /** Bytes from which on an answer is made as bytes. */
-const LARGE = 12_288
+export const LARGE = 12_288
 
 /** `{"name":"base64"}` and the line feed that ends it. @param more fields in ASCII, each with a comma ahead */
 export function base64Body(name: string, bytes: Buffer, more = ''): string | Buffer {
+  if (bytes.length >= LARGE) return largeBase64Body(name, bytes.length, [bytes], more)
+  return `{"${name}":"${bytes.toString('base64')}"${more}}\n`
+}
+
+/** The same as bytes, of parts that have `length` bytes together. */
+export function largeBase64Body(
+  name: string,
+  length: number,
+  parts: Iterable<Buffer>,
+  more = '',
+): Buffer {
   const [head, tail] = [`{"${name}":"`, `"${more}}\n`]
-  if (bytes.length < LARGE) return head + bytes.toString('base64') + tail
-  const body = Buffer.allocUnsafe(head.length + base64Length(bytes.length) + tail.length)
+  const body = Buffer.allocUnsafe(head.length + base64Length(length) + tail.length)
   const at = body.write(head, 'latin1')
-  body.write(tail, writeBase64(body, at, bytes), 'latin1')
+  body.write(tail, writeBase64(body, at, parts), 'latin1')
   return body
 }
 

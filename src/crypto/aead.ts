@@ -7,6 +7,8 @@
  */
 
 import {
+  type CipherChaCha20Poly1305,
+  type CipherGCM,
   createCipheriv,
   createDecipheriv,
   createHmac,
@@ -24,6 +26,8 @@ export const NONCE_SIZE = 12
 export const TAG_SIZE = 16
 /** How much longer a ciphertext is than its plaintext. */
 export const OVERHEAD = TAG_SIZE + IV_SIZE + NONCE_SIZE
+/** Bytes that are sealed at a time; a multiple of 3, for what is to become base64. */
+const PART = 49_152
 
 /** A sealed message, taken apart. The arrays are views, not copies. */
 export interface Sealed {
@@ -53,18 +57,29 @@ export class Secret {
     // One buffer for all of it: the small copies cost more than the ciphers.
     const sealed = Buffer.allocUnsafe(size + OVERHEAD)
     fillRandom(sealed, ivAt, sealed.length)
-    const subkey = this.#subkey(sealed.subarray(ivAt, nonceAt))
-    const nonce = sealed.subarray(nonceAt)
-    const aead =
-      this.cipher === 'AES256'
-        ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
-        : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, TAG)
-    subkey.fill(0)
+    const aead = this.#sealer(sealed.subarray(ivAt, nonceAt), sealed.subarray(nonceAt))
     if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
     sealed.set(aead.update(plaintext))
     aead.final()
     sealed.set(aead.getAuthTag(), size)
     return sealed
+  }
+
+  /** The same of a large plaintext, in parts that are sealed as they are taken: small ones stay in the processor's cache. */
+  *sealInParts(plaintext: Uint8Array, context: Uint8Array): Generator<Buffer, void> {
+    const size = plaintext.length
+    const rest = Buffer.allocUnsafe(OVERHEAD)
+    fillRandom(rest, TAG_SIZE, OVERHEAD)
+    const aead = this.#sealer(
+      rest.subarray(TAG_SIZE, TAG_SIZE + IV_SIZE),
+      rest.subarray(TAG_SIZE + IV_SIZE),
+    )
+    if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
+    for (let from = 0; from < size; from += PART)
+      yield aead.update(plaintext.subarray(from, from + PART))
+    aead.final()
+    rest.set(aead.getAuthTag())
+    yield rest
   }
 
   /** The plaintext, or undefined when anything about message, context or secret is not as it was sealed. */
@@ -90,6 +105,16 @@ export class Secret {
       plaintext.fill(0)
       return undefined
     }
+  }
+
+  #sealer(iv: Uint8Array, nonce: Uint8Array): CipherGCM | CipherChaCha20Poly1305 {
+    const subkey = this.#subkey(iv)
+    const aead =
+      this.cipher === 'AES256'
+        ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
+        : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, TAG)
+    subkey.fill(0)
+    return aead
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { createSecretKey, type KeyObject } from 'node:crypto'
 
-import { type Cipher, mac, Secret } from '../crypto/aead.ts'
+import { type Cipher, mac, OVERHEAD, Secret } from '../crypto/aead.ts'
 import { parseCiphertext, parseRaw } from '../crypto/ciphertext.ts'
 import { versionHeader } from '../crypto/header.ts'
 import { KesError } from '../errors.ts'
@@ -20,6 +20,13 @@ export interface KeyParts {
   readonly createdAt: Timestamp
   /** Hex identity of who made it; '' when never recorded. */
   readonly createdBy: string
+}
+
+/** A ciphertext that is made as its parts are taken, once. */
+export interface CiphertextParts {
+  /** Bytes of all parts together. */
+  readonly length: number
+  readonly parts: Iterable<Buffer>
 }
 
 export class KeyVersion {
@@ -52,6 +59,18 @@ export class KeyVersion {
     return Buffer.concat([header, this.#secret.seal(plaintext, Buffer.concat([header, context]))])
   }
 
+  /** The same of a large plaintext, which is sealed as the parts are taken. */
+  sealInParts(plaintext: Uint8Array, context: Uint8Array): CiphertextParts {
+    const length = plaintext.length + OVERHEAD
+    const header = this.#header
+    if (header === undefined) return { length, parts: this.#secret.sealInParts(plaintext, context) }
+    const bound = Buffer.concat([header, context])
+    return {
+      length: header.length + length,
+      parts: prepend(header, this.#secret.sealInParts(plaintext, bound)),
+    }
+  }
+
   /**
    * The plaintext, fresh bytes that belong to the caller; undefined when anything is not as it was sealed.
    *
@@ -73,4 +92,9 @@ export class KeyVersion {
     if (this.#hmacKey === undefined) throw new KesError('NO_HMAC')
     return mac(this.#hmacKey, message)
   }
+}
+
+function* prepend(first: Buffer, parts: Iterable<Buffer>): Generator<Buffer, void> {
+  yield first
+  yield* parts
 }

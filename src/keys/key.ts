@@ -8,7 +8,7 @@ import { splitHeader } from '../crypto/header.ts'
 import { randomBytes } from '../crypto/random.ts'
 import { type ErrorCode, KesError } from '../errors.ts'
 import type { Timestamp } from '../time.ts'
-import { type KeyParts, KeyVersion, SECRET_SIZE } from './key-version.ts'
+import { type CiphertextParts, type KeyParts, KeyVersion, SECRET_SIZE } from './key-version.ts'
 import { type KeyState, type Snapshot, stateOf, UNCHANGED } from './snapshot.ts'
 
 export interface DataKey {
@@ -89,6 +89,12 @@ export class Key {
   encrypt(plaintext: Uint8Array, context: Uint8Array): Buffer {
     if (this.#sealRefusal !== undefined) throw new KesError(this.#sealRefusal)
     return this.#newest.seal(plaintext, context)
+  }
+
+  /** The same of a large plaintext, which is sealed as the parts are taken. @throws KesError KEY_DISABLED, KEY_PENDING, at once */
+  encryptInParts(plaintext: Uint8Array, context: Uint8Array): CiphertextParts {
+    if (this.#sealRefusal !== undefined) throw new KesError(this.#sealRefusal)
+    return this.#newest.sealInParts(plaintext, context)
   }
 
   /**

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 
 import { Key } from '#src/keys/key.js'
+import { UNCHANGED } from '#src/keys/snapshot.js'
 import { bytes, flipBit } from '../support/bytes.ts'
 import { PARTS } from '../support/keys.ts'
 
@@ -16,6 +17,32 @@ const REFUSED = {
 test('what a key sealed it opens', () => {
   const sealed = key.encrypt(bytes('plaintext'), bytes('context'))
   assert.equal(key.decrypt(sealed, bytes('context')).toString(), 'plaintext')
+})
+
+test('what any version sealed in parts opens as what it sealed at once', () => {
+  const secrets = { secret: Buffer.alloc(32, 7), hmacKey: Buffer.alloc(32, 8) }
+  const second = { ...UNCHANGED, later: [{ ...PARTS, ...secrets }] }
+  for (const cipher of ['AES256', 'ChaCha20'] as const) {
+    for (const one of [new Key({ ...PARTS, cipher }), new Key({ ...PARTS, cipher }, second)]) {
+      for (const size of [0, 1, 49_151, 49_152, 49_153, 786_000]) {
+        const plaintext = Buffer.alloc(size, 'plaintext')
+        const { length, parts } = one.encryptInParts(plaintext, bytes('context'))
+        const sealed = Buffer.concat([...parts])
+        assert.equal(sealed.length, length)
+        assert.equal(length, one.encrypt(plaintext, bytes('context')).length)
+        assert.deepEqual(one.decrypt(sealed, bytes('context')), plaintext)
+        assert.throws(() => one.decrypt(sealed, bytes('other')), REFUSED)
+        assert.throws(() => one.decrypt(flipBit(sealed, length * 8 - 1), bytes('context')), REFUSED)
+      }
+    }
+  }
+})
+
+test('a disabled key refuses to seal in parts before a part is taken', () => {
+  const disabled = new Key(PARTS, { ...UNCHANGED, isDisabled: true })
+  assert.throws(() => disabled.encryptInParts(bytes('plaintext'), bytes('')), {
+    code: 'KEY_DISABLED',
+  })
 })
 
 test('an empty plaintext can be sealed', () => {

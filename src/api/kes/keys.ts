@@ -16,6 +16,8 @@ import {
   json,
   JSON_TYPE,
   jsonBody,
+  LARGE,
+  largeBase64Body,
   MIB,
   type Reply,
   type Route,
@@ -172,9 +174,12 @@ const encryptKey = route({
     const body = new Body(call.body)
     const plaintext = body.bytes('plaintext')
     const context = body.bytes('context')
-    return withKey(call, name, 1, (key) =>
-      jsonBody(base64Body('ciphertext', key.encrypt(plaintext, context))),
-    )
+    return withKey(call, name, 1, (key) => {
+      if (plaintext.length < LARGE)
+        return jsonBody(base64Body('ciphertext', key.encrypt(plaintext, context)))
+      const { length, parts } = key.encryptInParts(plaintext, context)
+      return jsonBody(largeBase64Body('ciphertext', length, parts))
+    })
   },
 })
 
