@@ -1,6 +1,6 @@
 /**
  * What a connection sends, gathered until the end of the event loop's turn: one write for all answers of a turn
- * costs a third of a write each.
+ * costs a third of a write each, and lets more requests come in. Who asks one thing at a time need not wait for others.
  */
 
 import type { Socket as NetSocket } from 'node:net'
@@ -13,11 +13,14 @@ export type Socket = Pick<
   'write' | 'end' | 'destroy' | 'pause' | 'resume' | 'writableLength' | 'destroyed'
 >
 
-const FIRST_SIZE = 8192
+/** Enough for one answer: many connections have no more. */
+const FIRST_SIZE = 1024
 /** A larger buffer is not kept between turns. */
 const KEPT_SIZE = 16_384
 /** Beyond it, what is there is written and a new buffer begun. */
 const LARGEST_SIZE = 65_536
+/** Turns after one with several answers in which all are gathered. */
+const GATHERING = 100
 
 export class Output {
   readonly #socket: Socket
@@ -29,6 +32,7 @@ export class Output {
   written = 0
   /** What was given to the socket last: it may still be on its way. */
   #previous: Buffer | undefined
+  /** There was something to send in this turn. */
   #isDirty = false
 
   constructor(socket: Socket) {
@@ -57,9 +61,18 @@ export class Output {
     if (!this.#socket.destroyed) this.#socket.write(bytes)
   }
 
+  /** Sends what is there, if it is likely to be all of this turn, on all connections: that is seen from the turns before. */
+  hurry(): void {
+    if (this.length === 0 || gathering > 0) return
+    if (hasHurried) gathering = GATHERING
+    else {
+      hasHurried = true
+      this.flush()
+    }
+  }
+
   /** Sends what is there. */
   flush(): void {
-    this.#isDirty = false
     if (this.length === 0) return
     const socket = this.#socket
     const full = this.buffer
@@ -71,6 +84,11 @@ export class Output {
     this.#previous = full
     this.written += length
     if (!socket.destroyed) socket.write(length === full.length ? full : full.subarray(0, length))
+  }
+
+  endTurn(): void {
+    this.#isDirty = false
+    this.flush()
   }
 
   /** Nothing more should be read from a client that does not take what it asked for. */
@@ -88,11 +106,7 @@ export class Output {
   }
 
   #grow(size: number): void {
-    if (this.length > 0 && this.length + size > LARGEST_SIZE) {
-      this.flush()
-      // Still among those that are flushed at the end of the turn.
-      this.#isDirty = true
-    }
+    if (this.length > 0 && this.length + size > LARGEST_SIZE) this.flush()
     const needed = this.length + size
     if (needed <= this.buffer.length) return
     const larger = Buffer.allocUnsafeSlow(
@@ -105,13 +119,20 @@ export class Output {
 
 const NOTHING = Buffer.alloc(0)
 let dirty: Output[] = []
+/** Something has left before the end of this turn. */
+let hasHurried = false
+/** Turns for which everything is gathered. */
+let gathering = 0
 
 function schedule(output: Output): void {
-  if (dirty.push(output) === 1) setImmediate(flushAll)
+  if (dirty.push(output) === 1) setImmediate(endTurn)
 }
 
-function flushAll(): void {
+function endTurn(): void {
   const outputs = dirty
   dirty = []
-  for (const output of outputs) output.flush()
+  hasHurried = false
+  if (outputs.length > 1) gathering = GATHERING
+  else if (gathering > 0) gathering--
+  for (const output of outputs) output.endTurn()
 }

@@ -27,6 +27,7 @@ export abstract class Protocol {
     this.#activeAt = coarseNow()
     if (this.isOver) return
     this.read(chunk)
+    if (this.isIdle) this.output.hurry()
     this.throttle()
   }
 
