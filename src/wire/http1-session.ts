@@ -5,7 +5,7 @@
 
 import { coarseNow } from './clock.ts'
 import { ChunkedBody } from './http1-chunks.ts'
-import { canBeHead, type Http1Head, parseHead } from './http1-head.ts'
+import { canBeHead, type Http1Head, readHead } from './http1-head.ts'
 import { Http1Stream } from './http1-stream.ts'
 import * as limits from './limits.ts'
 import type { Socket } from './output.ts'
@@ -34,7 +34,7 @@ export class Http1Session extends Protocol {
   /** When the head, or the request, must be there. */
   #headUntil = performance.now() + limits.HEAD_TIMEOUT
   #requestUntil = Number.POSITIVE_INFINITY
-  /** The last head and what it says: most clients send the same one again and again. */
+  /** The last head and what it says. */
   #lastText = ''
   #lastHead: Http1Head | undefined
 
@@ -161,7 +161,7 @@ export class Http1Session extends Protocol {
     if (length > limits.HEADER_LIMIT) return this.#refuseHead(431)
     if (end < 0) return this.#awaitHead(start)
     const text = input.toString('latin1', start, end)
-    const head = text === this.#lastText ? this.#lastHead : parseHead(text)
+    const head = text === this.#lastText ? this.#lastHead : readHead(text)
     if (head === undefined || typeof head === 'number') return this.#refuseHead(head ?? 400)
     this.#lastText = text
     this.#lastHead = head

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 
 import { AnswerHead } from '#src/wire/answer.js'
 import { ChunkedBody } from '#src/wire/http1-chunks.js'
+import { parseHead, readHead } from '#src/wire/http1-head.js'
 import * as limits from '#src/wire/limits.js'
 import type { Stream } from '#src/wire/request.js'
 import { echo, http1Talker, type Talker } from '../support/frames.ts'
@@ -552,5 +553,16 @@ test('the pieces of a chunked body may be cut anywhere', () => {
     const rest = chunks.isComplete ? end : cut + chunks.read(body.subarray(cut), 0, take)
     assert.equal(got, 'hello world')
     assert.equal(rest, body.length - 3)
+  }
+})
+
+test('a head that came before, on whatever connection, is read as it was the first time', () => {
+  const heads = [...Array(200).keys()].map((number) =>
+    number % 3 === 0
+      ? `GET /${number} HTTP/1.1\r\nHost: a\r\nHost: b`
+      : `PUT /${number} HTTP/1.1\r\nHost: a\r\nContent-Length: ${number}\r\nX: ${'x'.repeat(number * 10)}`,
+  )
+  for (const round of [1, 2, 3]) {
+    for (const head of heads) assert.deepEqual(readHead(head), parseHead(head), `${round}`)
   }
 })
