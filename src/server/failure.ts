@@ -28,5 +28,8 @@ export function failure(error: KesError): Reply {
   return error.headers === undefined ? reply : { ...reply, headers: error.headers }
 }
 
+/** Nothing was done, and a second later it may be. */
+export const OVERLOAD = new KesError('OVERLOADED', { headers: { 'retry-after': '1' } })
+
 /** One for all: a head that is always the same object is prepared once. */
-export const OVERLOADED = failure(new KesError('OVERLOADED', { headers: { 'retry-after': '1' } }))
+export const OVERLOADED = failure(OVERLOAD)

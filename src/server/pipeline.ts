@@ -16,7 +16,7 @@ import type { Level } from '../telemetry/log.ts'
 import type { Follower } from '../telemetry/stream.ts'
 import { Throttle } from '../telemetry/throttle.ts'
 import { ZERO_TIME } from '../time.ts'
-import { Admission } from './admission.ts'
+import type { Admission } from './admission.ts'
 import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
 import { whenPast } from './expiry.ts'
@@ -33,6 +33,13 @@ const NOBODYS = new Access({
 /** Milliseconds that the reader of a listing may take nothing of it. */
 const STALL = 30_000
 
+export interface PipelineOptions {
+  readonly inFlight: InFlight
+  /** One for all doors of a process: they have one processor. */
+  readonly admission: Admission
+  readonly state: () => State
+}
+
 export class Pipeline {
   protected readonly inFlight: InFlight
   /** What is served by now. */
@@ -41,11 +48,12 @@ export class Pipeline {
   readonly #following = new Map<Exchange, Follower>()
   /** Who sends a header that is a TLS proxy's to send. */
   readonly #pretenders = new Throttle()
-  readonly #admission = new Admission()
+  readonly #admission: Admission
   readonly #overloads = new Throttle()
 
-  constructor(inFlight: InFlight, state: () => State) {
+  constructor({ inFlight, admission, state }: PipelineOptions) {
     this.inFlight = inFlight
+    this.#admission = admission
     this.#state = state
   }
 
@@ -119,7 +127,7 @@ export class Pipeline {
     if (enclave !== '') return this.#seek(exchange, enclave)
     authorise(exchange, access)
     this.inFlight.add(exchange, served.timeout)
-    this.#receive(exchange)
+    this.#receive(exchange, exchange.startedAt)
   }
 
   /** A request that names an enclave: whether there is one, the keystore may have to say. */
@@ -147,25 +155,27 @@ export class Pipeline {
     // An enclave that does not exist looks like one that the caller has no part in.
     exchange.realm = realm ?? { ...services, access: NOBODYS }
     authorise(exchange, exchange.realm.access)
-    this.#receive(exchange)
+    // It may have waited for the keystore, which is no wait for other requests.
+    this.#receive(exchange, performance.now())
   }
 
-  #receive(exchange: Exchange): void {
-    if (!this.#isAdmitted(exchange)) return this.#shed(exchange)
+  #receive(exchange: Exchange, now: number): void {
+    if (!this.isAdmitted(exchange, now)) return this.#answer(exchange, this.shed(exchange))
     const limit = exchange.served?.route.maxBody
     if (limit === undefined) this.#handle(exchange)
     else exchange.receive(limit)
   }
 
-  #isAdmitted({ services, startedAt, served }: Exchange): boolean {
-    const { config, metrics } = services
-    if (this.#admission.admits(config.overload, metrics.active, startedAt)) return true
+  /** Whether the server can do what the request asks for, in time. @param now when that is asked, in this turn of the event loop */
+  protected isAdmitted(exchange: Exchange, now: number): boolean {
+    const { config, metrics } = exchange.services
+    if (this.#admission.admits(config.overload, metrics.active, now)) return true
     // Whoever looks after the server needs its answers now more than ever.
-    return served?.route.operation.startsWith('key:') !== true
+    return !this.operationOf(exchange).startsWith('key:')
   }
 
-  /** Refuses a request that would wait too long, as cheaply as can be. */
-  #shed(exchange: Exchange): void {
+  /** The refusal of a request that is not admitted: as cheap as can be, so it is no error in the log. */
+  protected shed(exchange: Exchange): Reply {
     const { metrics, log } = exchange.services
     metrics.shed++
     if (this.#overloads.allows('', exchange.startedAt)) {
@@ -173,7 +183,12 @@ export class Pipeline {
         running: metrics.active,
       })
     }
-    this.#answer(exchange, OVERLOADED)
+    return this.overloaded(exchange)
+  }
+
+  /** What this door's clients are told of an overload. */
+  protected overloaded(_exchange: Exchange): Reply {
+    return OVERLOADED
   }
 
   /** Tells the operator of a proxy that the config does not name, or of an attempt to be somebody else. */

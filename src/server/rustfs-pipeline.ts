@@ -1,6 +1,6 @@
 /**
  * What happens to a request of the RustFS KMS Admin API, in this order: whose signature → body → is it the one that was
- * signed → route → whose key → authorise → handle. Who may not do it never learns what is wrong with his request, nor
+ * signed → route → whose key → authorise → admit → handle. Who may not do it never learns what is wrong with his request, nor
  * whether a key exists (rustfs-kms-admin.md, 0.1 and 2.2b).
  */
 
@@ -19,10 +19,9 @@ import type { KesError } from '../errors.ts'
 import { JsonError } from '../json.ts'
 import type { ManagedKeys } from '../keys/managed.ts'
 import { Throttle } from '../telemetry/throttle.ts'
-import type { InFlight } from './deadlines.ts'
 import type { Exchange } from './exchange.ts'
-import { Pipeline } from './pipeline.ts'
-import type { State } from './state.ts'
+import { OVERLOAD } from './failure.ts'
+import { Pipeline, type PipelineOptions } from './pipeline.ts'
 import { decodePath, originForm } from './target.ts'
 
 /** Milliseconds until the body must be there; a route may take longer than that. */
@@ -39,9 +38,7 @@ interface Progress {
   route?: KmsRoute
 }
 
-export interface RustfsOptions {
-  readonly inFlight: InFlight
-  readonly state: () => State
+export interface RustfsOptions extends PipelineOptions {
   readonly managed: ManagedKeys
   /** The port has TLS. */
   readonly isPrivate: boolean
@@ -54,8 +51,8 @@ export class RustfsPipeline extends Pipeline {
   readonly #progress = new WeakMap<Exchange, Progress>()
   readonly #unsigned = new Throttle()
 
-  constructor({ inFlight, state, managed, isPrivate }: RustfsOptions) {
-    super(inFlight, state)
+  constructor({ managed, isPrivate, ...options }: RustfsOptions) {
+    super(options)
     this.#managed = managed
     this.#isPrivate = isPrivate
   }
@@ -99,6 +96,7 @@ export class RustfsPipeline extends Pipeline {
     })
     const isShared = (running?.kind ?? this.#managed.kind) === 'keystore'
     authorise(request, route, isShared, progress.claim.signer, exchange.services.access)
+    if (!this.isAdmitted(exchange, performance.now())) return Promise.resolve(this.shed(exchange))
     return serve(request, route).then((reply) => dressed(reply, progress.id))
   }
 
@@ -110,6 +108,10 @@ export class RustfsPipeline extends Pipeline {
     const progress = this.#progress.get(exchange)
     const id = progress?.id ?? ''
     return dressed(refusalOf(error, progress?.route, this.#managed, id), id)
+  }
+
+  protected override overloaded(exchange: Exchange): Reply {
+    return this.refusal(OVERLOAD, exchange)
   }
 
   protected override operationOf(exchange: Exchange): string {

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import type { RustfsConfig } from '../config/config.ts'
 import { isLoopback } from '../fields.ts'
 import { type Change, type ManagedConfig, ManagedKeys } from '../keys/managed.ts'
+import type { Admission } from './admission.ts'
 import type { InFlight } from './deadlines.ts'
 import { OpenListener } from './open-listener.ts'
 import { RustfsPipeline } from './rustfs-pipeline.ts'
@@ -17,6 +18,7 @@ export interface RustfsDoorOptions {
   readonly stacks: Stacks
   readonly state: () => State
   readonly inFlight: InFlight
+  readonly admission: Admission
 }
 
 export class RustfsDoor {
@@ -33,14 +35,14 @@ export class RustfsDoor {
   /** @throws the errors of listen(2) */
   static async open(
     rustfs: RustfsConfig,
-    { tls, stacks, state, inFlight }: RustfsDoorOptions,
+    { tls, stacks, state, inFlight, admission }: RustfsDoorOptions,
   ): Promise<RustfsDoor> {
     const isPrivate = !isLoopback(rustfs.address)
     const managed = await ManagedKeys.open(managedBy(rustfs), {
       own: () => state().keys,
       log: state().log,
     })
-    const pipeline = new RustfsPipeline({ inFlight, state, managed, isPrivate })
+    const pipeline = new RustfsPipeline({ inFlight, admission, state, managed, isPrivate })
     const listener = new OpenListener({ tls: isPrivate ? tls : undefined, stacks, state, pipeline })
     try {
       return new RustfsDoor(await listener.listen(rustfs.address), listener, managed)

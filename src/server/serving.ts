@@ -16,6 +16,7 @@ import { ErrorLog } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { Relay } from '../telemetry/relay.ts'
 import { LineSink } from '../telemetry/sink.ts'
+import { Admission } from './admission.ts'
 import { InFlight } from './deadlines.ts'
 import { Listener } from './listener.ts'
 import { Pipeline } from './pipeline.ts'
@@ -66,6 +67,7 @@ interface Parts {
   readonly listener: Listener
   readonly pipeline: Pipeline
   readonly inFlight: InFlight
+  readonly admission: Admission
   readonly relay: Relay | undefined
   /** What requests that begin now are served by; a reload swaps it. */
   readonly current: { state: State }
@@ -119,10 +121,11 @@ export class Serving {
       leavesKeys,
     })
     const current = { state: stateOf(config, stores, tls, lasting) }
-    const inFlight = new InFlight()
-    const pipeline = new Pipeline(inFlight, () => current.state)
-    const stacks = await stacksOf(config.http)
     const state = (): State => current.state
+    const inFlight = new InFlight()
+    const admission = new Admission()
+    const pipeline = new Pipeline({ inFlight, admission, state })
+    const stacks = await stacksOf(config.http)
     const listener = new Listener({ tls, Stack: stacks.Secured, state, pipeline })
     return new Serving({
       options,
@@ -130,6 +133,7 @@ export class Serving {
       listener,
       pipeline,
       inFlight,
+      admission,
       relay,
       current,
       tls,
@@ -239,13 +243,19 @@ export class Serving {
   }
 
   async #openDoor(): Promise<void> {
-    const { current, inFlight, stacks } = this.#parts
+    const { current, inFlight, admission, stacks } = this.#parts
     const { rustfs } = current.state.config
     if (rustfs === undefined) return
     // What it needs is loaded only where there is one.
     const { RustfsDoor } = await import('./rustfs.ts')
     const state = (): State => current.state
-    const door = await RustfsDoor.open(rustfs, { tls: this.#tls, stacks, state, inFlight })
+    const door = await RustfsDoor.open(rustfs, {
+      tls: this.#tls,
+      stacks,
+      state,
+      inFlight,
+      admission,
+    })
     this.#door = door
     // There may have been a reload meanwhile.
     const { rustfs: latest } = current.state.config

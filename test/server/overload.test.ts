@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { eventually, serverFiles, startServerProcess } from '../support/process.ts'
+import { APP, type Called, OPS, startRustfs } from '../support/rustfs.ts'
 import { type Answer, ask, startServer, IN_PROCESS } from '../support/server.ts'
 import { answerOf, openSession } from '../support/session.ts'
 import { FakeStore, gate } from '../support/store.ts'
@@ -68,6 +70,92 @@ test('who may not call is not told of an overload', { skip: IN_PROCESS }, async 
   open()
   assert.equal((await waiting).status, 404)
 })
+
+test(
+  'the port of RustFS refuses calls for keys in its own form',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const store = new FakeStore()
+    const server = await startRustfs(t, {
+      store,
+      config: 'overload: { in_flight: 2 }\nlog: { audit: on }',
+    })
+    const generate = (key: string, as = OPS): Promise<Called> =>
+      server.call('POST', '/generate-data-key', { key_id: key, key_spec: 'AES_256' }, { as })
+    for (const name of ['a', 'b'])
+      assert.equal((await server.call('POST', '/keys', { Tags: { name } })).status, 200)
+    store.calls.get = 0
+    const { passed, open } = gate()
+    store.gate = passed
+    // One at each port: they have one processor.
+    const waiting = [
+      generate('a'),
+      ask(server.port, server.admin, 'PUT', '/v1/key/generate/b', { body: '{}' }),
+    ]
+    await eventually('two wait', () => store.calls.get === 2)
+    const refused = await Promise.all([1, 2, 3].map(() => generate('a')))
+    for (const { status, headers, json } of refused) {
+      assert.deepEqual([status, headers['retry-after']], [503, '1'])
+      const { code, message, success, request_id: id } = json
+      const expected = ['ServiceUnavailable', 'server is overloaded: try again later', false]
+      assert.deepEqual([code, message, success], expected)
+      assert.equal(headers['x-amz-request-id'], id)
+    }
+    for (const path of ['/status', '/service-status', '/config'])
+      assert.equal((await server.call('GET', path)).status, 200, path)
+    assert.equal((await generate('a', APP)).status, 403)
+    assertRefused(await ask(server.port, server.admin, 'GET', '/v1/key/describe/a'))
+    open()
+    for (const { status } of await Promise.all(waiting)) assert.equal(status, 200)
+    assert.equal((await generate('a')).status, 200)
+    const { body } = await ask(server.port, server.admin, 'GET', '/v1/metrics', {
+      headers: { accept: 'application/openmetrics-text' },
+    })
+    assert.match(body, /^kes_requests_shed 4$/m)
+    assert.match(body, /^kes_api_requests\{operation="key:generate",code="503"\} 3$/m)
+    assert.equal(server.stderr().match(/overload/g)?.length, 2)
+    await eventually('the events', () => server.stdout().match(/"code":503/g)?.length === 4)
+  },
+)
+
+test(
+  'requests that have waited for their enclave have not waited for each other',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const store = new FakeStore()
+    const { port, admin, user } = await startServer(t, {
+      store,
+      config: 'overload: { delay: 100ms }',
+    })
+    const body = JSON.stringify({ admin: user.identity })
+    for (const name of ['one', 'two'])
+      assert.equal(
+        (await ask(port, admin, 'POST', `/v1/enclave/create/${name}`, { body })).status,
+        200,
+      )
+    const find = async (name: string): Promise<{ open(): void; answers: Promise<Answer>[] }> => {
+      const { passed, open } = gate()
+      store.gate = passed
+      const before = store.calls.record
+      const look = (): Promise<Answer> =>
+        ask(port, user, 'GET', `/v1/key/describe/a?enclave=${name}`)
+      const answers = [look()]
+      await eventually('the keystore is asked', () => store.calls.record > before)
+      await sleep(400)
+      answers.push(look())
+      return { open, answers }
+    }
+    const found = [await find('one'), await find('two')]
+    await sleep(700)
+    store.gate = undefined
+    for (const { open } of found) {
+      open()
+      await sleep(20)
+    }
+    for (const { answers } of found)
+      for (const { status } of await Promise.all(answers)) assert.equal(status, 404)
+  },
+)
 
 const STREAMS = 200
 const CONNECTIONS = 3

@@ -50,6 +50,7 @@ const ABOUT_REQUEST: ReadonlySet<ErrorCode> = new Set([
   'SLOW_BODY',
   'TOO_LARGE',
   'NOT_RUNNING',
+  'OVERLOADED',
   'DECRYPT',
 ])
 
