@@ -17,8 +17,9 @@ export class Admission {
   #isInTurn = false
   #turnBegan = 0
   #turnEnded = 0
-  #keptUpAt = 0
-  #isBehind = false
+  #wasLong = false
+  /** When the first of the long turns began that follow one another. */
+  #behindSince = 0
   #delay = 0
 
   constructor(
@@ -34,13 +35,15 @@ export class Admission {
     if (!this.#isInTurn) this.#beginTurn(now)
     this.#delay = delay
     if (inFlight > 0 && running > inFlight) return false
-    return !this.#isBehind || now - this.#turnBegan <= delay
+    if (now - this.#turnBegan <= delay || delay === 0) return true
+    // Not only when the turn has ended: it may be as long as all requests take that have come.
+    return now - this.#behindSince <= LASTING
   }
 
   #beginTurn(now: number): void {
     this.#isInTurn = true
     this.#turnBegan = now
-    if (now - this.#turnEnded > IDLE) this.#keptUpAt = now
+    if (!this.#wasLong || now - this.#turnEnded > IDLE) this.#behindSince = now
     this.#atEndOfTurn(this.#endTurn)
   }
 
@@ -48,8 +51,6 @@ export class Admission {
     const now = this.#clock()
     this.#isInTurn = false
     this.#turnEnded = now
-    const isLong = this.#delay > 0 && now - this.#turnBegan > this.#delay
-    if (!isLong) this.#keptUpAt = now
-    this.#isBehind = now - this.#keptUpAt > LASTING
+    this.#wasLong = now - this.#turnBegan > this.#delay
   }
 }

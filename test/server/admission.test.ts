@@ -46,8 +46,20 @@ test('one long turn is no overload, nor are many in half a second', () => {
 
 test('whoever is behind for a second serves each turn’s first, and refuses the others', () => {
   const loop = new Loop()
-  for (let i = 0; i < 11; i++) assert.ok(all(loop.turn(100, 1)), `turn ${i}`)
+  for (let i = 0; i < 10; i++) assert.ok(all(loop.turn(100, 1)), `turn ${i}`)
   assert.deepEqual(loop.turn(100, 1), { began: 51, came: 100 })
+})
+
+test('a turn that does not end is an overload after a second, not when it has ended', () => {
+  const loop = new Loop()
+  assert.deepEqual(loop.turn(5000, 1), { began: 1001, came: 5000 })
+})
+
+test('a second begins with the first long turn, not with the pause before it', () => {
+  const loop = new Loop()
+  loop.turn(10, 1)
+  loop.now += 450
+  assert.ok(all(loop.turn(900, 1)))
 })
 
 test('one short turn ends an overload', () => {
