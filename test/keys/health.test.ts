@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 
 import { KeyStoreHealth } from '#src/keys/health.js'
+import { fs } from '#src/keystore/fs.js'
 import { KeyStoreError } from '#src/keystore/keystore.js'
 import { eventually } from '../support/process.ts'
+import { tempDir } from '../support/server.ts'
 import { FakeStore, gate } from '../support/store.ts'
 
 const DOWN = new KeyStoreError('unreachable', 'nobody there')
@@ -28,6 +30,20 @@ test('a store that fails is down, and a probe says why', async (t) => {
   store.failure = DOWN
   assert.deepEqual(await health.probe(), { error: DOWN })
   assert.ok(health.downSince !== undefined)
+})
+
+test('a process that is busy itself does not take its keystore for down', async (t) => {
+  const store = await fs.open({ path: tempDir(t) }, new AbortController().signal)
+  const health = new KeyStoreHealth(store)
+  t.after(() => health.close())
+  const probe = health.probe()
+  for (let turn = 0; turn < 5; turn++) {
+    // Nothing is done in this process meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, turn === 0 ? 2000 : 500)
+    await setImmediate()
+  }
+  assert.deepEqual(Object.keys(await probe), ['latency'])
+  assert.equal(health.downSince, undefined)
 })
 
 test('everybody who asks at the same time shares one probe', async (t) => {
