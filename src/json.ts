@@ -6,6 +6,7 @@
 
 import { isAscii } from 'node:buffer'
 
+import { endOfString, namesByObject } from './json-names.ts'
 import { Base64Value, scanObject } from './json-scan.ts'
 
 /** What a text or a field is not: never carries any part of the input. */
@@ -43,7 +44,20 @@ const LARGE = 16_384
  */
 export function parseFields(bytes: Buffer): Fields {
   const scanned = bytes.length > LARGE ? scanObject(bytes) : undefined
-  return new Fields(scanned ?? parseFirst(textOf(bytes)))
+  if (scanned !== undefined) return new Fields(scanned)
+  const text = textOf(bytes)
+  return new Fields(parseFirst(text), text)
+}
+
+/** The objects of the JSON list that a text begins with; undefined when it begins with something else. @throws JsonError */
+export function parseList(text: string): Fields[] | undefined {
+  const list = parseFirst(text)
+  if (!Array.isArray(list)) return undefined
+  let names: string[][] | undefined
+  // Once for all items, or a list of many that need them would be read as often.
+  return list.map(
+    (item, index) => new Fields(item, () => (names ??= namesByObject(text))[index] ?? []),
+  )
 }
 
 /** A text in UTF-8; a large one that is ASCII is made a string ten times as fast as such. */
@@ -64,7 +78,7 @@ function endOfFirst(text: string): number | undefined {
   for (; at < text.length; at++) {
     const char = text[at]
     if (char === '"') {
-      for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === '\\') at++
+      at = endOfString(text, at) - 1
       if (at >= text.length) return undefined
     } else if (char === '{' || char === '[') depth++
     else if (char === '}' || char === ']') depth--
@@ -76,11 +90,17 @@ function endOfFirst(text: string): number | undefined {
 /** A JSON object's fields by name, or of `null`, which has none. */
 export class Fields {
   readonly #object: Readonly<Record<string, unknown>> | null
+  readonly #source: string | (() => readonly string[]) | undefined
+  #names: readonly string[] | undefined
 
-  /** @throws JsonError for anything but an object or null. */
-  constructor(value: unknown) {
+  /**
+   * @param source the text that the object was read from, or the names in it; needed where one may come twice
+   * @throws JsonError for anything but an object or null.
+   */
+  constructor(value: unknown, source?: string | (() => readonly string[])) {
     if (typeof value !== 'object' || Array.isArray(value)) throw new JsonError('not a JSON object')
     this.#object = value as Readonly<Record<string, unknown>> | null
+    this.#source = source
   }
 
   /** The last field whose name is `name` (lower case) without regard to case; undefined when absent or null. */
@@ -95,12 +115,24 @@ export class Fields {
   }
 
   #find(name: string): unknown {
-    let found: unknown
+    let last: string | undefined
     for (const key in this.#object) {
-      if (key === name || (key.length === name.length && fold(key) === name))
-        found = this.#object[key]
+      if (!isSame(key, name)) continue
+      // Hardly anybody sends several, so only then it is looked for which is the last one.
+      if (last !== undefined)
+        return this.#object[this.#order().findLast((n) => isSame(n, name)) ?? key]
+      last = key
     }
-    return found
+    return last === undefined ? undefined : this.#object?.[last]
+  }
+
+  /** The names as they came. */
+  #order(): readonly string[] {
+    const source = this.#source
+    this.#names ??=
+      (typeof source === 'string' ? namesByObject(source)[0] : source?.()) ??
+      Object.keys(this.#object ?? {})
+    return this.#names
   }
 
   /** @throws JsonError unless it is a string or absent. */
@@ -171,6 +203,11 @@ export class Fields {
 function changeOf(value: unknown, what: string): string | null | undefined {
   if (value === undefined || value === null || typeof value === 'string') return value
   throw new JsonError(`${what} is not a string`)
+}
+
+/** @param name in lower case */
+function isSame(key: string, name: string): boolean {
+  return key === name || (key.length === name.length && fold(key) === name)
 }
 
 /** Simple case folding: U+017F (long s) and U+212A (Kelvin sign) count as s and k, as in Go. */

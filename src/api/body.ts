@@ -1,7 +1,7 @@
 /** A request's JSON body, with the Go server's messages for what is wrong with it. */
 
 import { KesError } from '../errors.ts'
-import { Fields, JsonError, parseFields, parseFirst, textOf } from '../json.ts'
+import { Fields, JsonError, parseFields, parseList, textOf } from '../json.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 const OPENING_BRACE = 0x7b
@@ -26,8 +26,7 @@ export class Body {
     // Most bodies begin like an object, and need not be read twice.
     if (bytes[0] === OPENING_BRACE) return undefined
     try {
-      const list = parseFirst(textOf(bytes))
-      return Array.isArray(list) ? list.map((item) => new Body(new Fields(item))) : undefined
+      return parseList(textOf(bytes))?.map((item) => new Body(item))
     } catch (error) {
       if (!(error instanceof JsonError)) throw error
       throw new KesError('BAD_BODY', { cause: error })
