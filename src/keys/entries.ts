@@ -4,6 +4,7 @@
  */
 
 import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { isCode, KesError, unless } from '../errors.ts'
 import { type KeyStore, KeyStoreError } from '../keystore/keystore.ts'
@@ -21,6 +22,11 @@ const AT_ONCE = 16
 const GAP_TRIES = 3
 /** Milliseconds. */
 const WITHDRAW_LIMIT = 5000
+/**
+ * Milliseconds between the deletion of a key and that of its records. Whoever reads the key and finds no record sooner has
+ * found what there was; who takes longer looks again whether the key is still there.
+ */
+const READ_TIME = 250
 
 /** A key as it is stored. It has secrets: whoever reads it wipes it. */
 export interface StoredKey extends Origin {
@@ -44,12 +50,13 @@ export class KeyEntries {
   }
 
   /**
-   * A key with all of its changes. It takes one call after the other for the entry and the first record; with what was
-   * known of the key before, they are asked for at the same time.
+   * A key with all of its changes. It takes one call after the other for the entry and the first record, and a third one
+   * where those were slow; with what was known of the key before, they are asked for at the same time.
    *
    * @throws KesError KEY_NOT_FOUND, DamagedKeyError
    */
   async read(name: string, signal: AbortSignal, known?: Origin): Promise<StoredKey> {
+    const began = performance.now()
     const early = known && this.#records(name, known, signal)
     // Nobody may come to look at it.
     early?.catch(() => {})
@@ -63,7 +70,10 @@ export class KeyEntries {
       ? early
       : this.#records(name, { owner, records: 0 }, signal))
     // A deletion takes the entry first and then the last of its records: what is left may be an older state.
-    const isSuspect = records.length > 0 || (isKnown && known.records > 0)
+    const isSuspect =
+      records.length > 0 ||
+      (isKnown && known.records > 0) ||
+      (this.hasRecords && performance.now() - began >= READ_TIME)
     if (isSuspect && !(await this.#hash(name, signal)).equals(owner)) return this.read(name, signal)
     const last = records.at(-1)
     if (last === undefined) return unchanged(first, owner)
@@ -154,12 +164,23 @@ export class KeyEntries {
     return owner
   }
 
-  /** Deletes records, the last one first, so that a chain never has a gap. */
+  /** Deletes the records of a key that was deleted, when nobody can take it for one without records any more. */
   async deleteRecords(name: string, origin: Origin, signal: AbortSignal): Promise<void> {
     const records = await this.#records(name, origin, signal)
     wipeAll(records)
-    for (let number = records.length; number > 0; number--) {
-      const record = recordName(number, origin.owner, name)
+    if (records.length === 0) return
+    await sleep(READ_TIME)
+    await this.#deleteRecords(name, { ...origin, records: records.length }, signal)
+  }
+
+  /** The last one first, so that a chain never has a gap. */
+  async #deleteRecords(
+    name: string,
+    { owner, records }: Origin,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let number = records; number > 0; number--) {
+      const record = recordName(number, owner, name)
       await unless('KEY_NOT_FOUND', this.#store.delete(record, signal))
     }
   }
@@ -168,7 +189,7 @@ export class KeyEntries {
   async #withdraw(name: string, { owner, records }: Origin): Promise<void> {
     const signal = AbortSignal.timeout(WITHDRAW_LIMIT)
     const made = await unless('KEY_NOT_FOUND', this.#hash(name, signal))
-    if (made?.equals(owner) !== true) await this.deleteRecords(name, { owner, records }, signal)
+    if (made?.equals(owner) !== true) await this.#deleteRecords(name, { owner, records }, signal)
   }
 
   /** An entry that cannot be read can still be deleted. */

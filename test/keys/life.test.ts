@@ -374,6 +374,51 @@ test('a key that is deleted while it is read is gone, never in an older state', 
   await assert.rejects(async () => reader.get('a', PATIENT), { code: 'KEY_NOT_FOUND' })
 })
 
+test('a reader that stalls until a key and its changes are deleted has not found it unchanged', async (t) => {
+  const { store, keys } = await scene(t)
+  await keys.disable('a', BY, {}, PATIENT)
+  const reader = another(t, store)
+  const get = store.get.bind(store)
+  const { passed, open } = gate()
+  let stalled = 0
+  store.get = async (name) => {
+    if (name.startsWith('-') && stalled++ === 0) await passed
+    return get(name)
+  }
+  const reading = Promise.resolve(reader.get('a', PATIENT))
+  reading.catch(() => {})
+  await setTimeout(0)
+  assert.equal(stalled, 1)
+  await keys.delete('a', PATIENT)
+  assert.deepEqual([...store.entries.keys()], [])
+  open()
+  await assert.rejects(reading, { code: 'KEY_NOT_FOUND' })
+})
+
+test('changes of a deleted key stay for as long as somebody may have begun to read it', async (t) => {
+  const { store, keys } = await scene(t)
+  await keys.disable('a', BY, {}, PATIENT)
+  const deleted: { name: string; at: number }[] = []
+  const remove = store.delete.bind(store)
+  store.delete = async (name) => {
+    await remove(name)
+    deleted.push({ name, at: performance.now() })
+  }
+  await keys.delete('a', PATIENT)
+  assert.equal(deleted.length, 2)
+  const [entry, record] = deleted
+  assert.equal(entry?.name, 'a')
+  // Timers may come a millisecond early.
+  assert.ok((record?.at ?? 0) - entry.at >= 249)
+})
+
+test('a plain key is deleted without a wait', async (t) => {
+  const { store, keys } = await scene(t)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  await keys.delete('a', PATIENT)
+  assert.deepEqual([...store.entries.keys()], [])
+})
+
 test('a plain key is fetched with two calls, and once it is known with two at the same time', async (t) => {
   const store = new FakeStore()
   const keys = new KeyService(store, { ...EXPIRY, any: 1 })
