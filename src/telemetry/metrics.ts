@@ -9,6 +9,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
 
 import { type Bus, LocalBus, topic } from '../bus.ts'
+import { Turns } from '../turns.ts'
 import { Family } from './family.ts'
 import { asMetric, type Figures, rounded, type Sample, sumOf } from './figures.ts'
 
@@ -51,6 +52,9 @@ export class Metrics {
   #gauges: Gauges | undefined
   /** The scrape that goes on was asked for here. */
   #isAsked = true
+  readonly #turns = new Turns()
+  /** Scrapes of all processes that have not begun. */
+  readonly #coming = new Map<Form, Promise<string>>()
 
   /** @param startedAt milliseconds since 1970 */
   constructor(bus: Bus = new LocalBus(), startedAt = Date.now()) {
@@ -92,7 +96,7 @@ export class Metrics {
 
   /** Prometheus text format 0.0.4. */
   async text(form: Form): Promise<string> {
-    if (!this.#bus.isAlone) return this.#sum(form)
+    if (!this.#bus.isAlone) return this.#shared(form)
     const registries = await this.#registries()
     return registries[form].metrics()
   }
@@ -106,7 +110,18 @@ export class Metrics {
     return rounded((await figures) as unknown as Figures)
   }
 
-  /** Of all processes. */
+  /** Of all processes. All who ask before a scrape begins share it: each costs every process something. */
+  #shared(form: Form): Promise<string> {
+    const coming =
+      this.#coming.get(form) ??
+      this.#turns.take(() => {
+        this.#coming.delete(form)
+        return this.#sum(form)
+      })
+    this.#coming.set(form, coming)
+    return coming
+  }
+
   async #sum(form: Form): Promise<string> {
     const { Registry } = await import('prom-client')
     const { plain } = await this.#registries()

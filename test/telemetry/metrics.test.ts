@@ -204,18 +204,25 @@ test('the plain form stays plain after a full scrape', async () => {
   assert.deepEqual([...(await scrape(metrics)).keys()].sort(), GO_FAMILIES.sort())
 })
 
-test('with sums, responses have no codes, of one process and of several', async () => {
+/** A bus of several processes, of which there is one. @param heard is told of every question */
+function amongOthers(heard: () => void = () => {}): Bus {
   const alone = new LocalBus()
-  const among: Bus = {
+  return {
     id: 0,
     isAlone: false,
     isFirst: true,
     whenFirst: (act) => act(),
-    ask: (topic, message) => alone.ask(topic, message),
+    ask: (topic, message) => {
+      heard()
+      return alone.ask(topic, message)
+    },
     publish: () => alone.publish(),
     subscribe: (topic, listener) => alone.subscribe(topic, listener),
   }
-  for (const bus of [new LocalBus(), among]) {
+}
+
+test('with sums, responses have no codes, of one process and of several', async () => {
+  for (const bus of [new LocalBus(), amongOthers()]) {
     const metrics = new Metrics(bus)
     for (const status of [200, 307, 404, 502, 504]) metrics.count('key:create', status, 1)
     const sums = parse(await metrics.text('sums'))
@@ -225,4 +232,20 @@ test('with sums, responses have no codes, of one process and of several', async 
       assert.deepEqual(values, [{ '': 2 }, { '': 1 }, { '': 2 }])
     }
   }
+})
+
+test('of several processes, all scrapes that are asked for while one goes on are one, and see what was counted before', async () => {
+  let asked = 0
+  const metrics = new Metrics(amongOthers(() => asked++))
+  const first = metrics.text('plain')
+  while (asked === 0) await Promise.resolve()
+  metrics.count('key:create', 200, 1)
+  const later = await Promise.all(Array.from({ length: 1000 }, () => metrics.text('plain')))
+  const counts = [await first, ...later].map(
+    (text) => series(parse(text), 'kes_http_request_success')['{code="200"}'],
+  )
+  assert.equal(asked, 2)
+  assert.deepEqual(counts.slice(1), Array<number>(1000).fill(1))
+  assert.match(await metrics.text('full'), /^kes_http_request_success\{code="200"\} 1$/m)
+  assert.equal(asked, 3)
 })
