@@ -58,6 +58,7 @@ test('after kill -9 in the middle of creates, every answered key is there and ev
     await eventually('creates are answered', () => answered.size > before + 5 * round)
     process.kill('SIGKILL')
     assert.equal((await process.exited).signal, 'SIGKILL')
+    session.abandon()
     await Promise.all(creators)
   }
   const last = await openSession(t, (await start()).port, files.admin)

@@ -277,7 +277,7 @@ test(
   async (t) => {
     const it = await scene(t, { config: 'keys: [ { name: a } ]' })
     const victims = await sessionsOnAll(t, it.server, it.admin, WORKERS)
-    const [[victim] = assert.fail()] = [...victims]
+    const [[victim, itsSession] = assert.fail()] = [...victims]
     let isOver = false
     const failed = new Set<number>()
     const counts = new Map<number, number>()
@@ -303,6 +303,7 @@ test(
     const served = (): boolean => [...victims.keys()].every((pid) => (counts.get(pid) ?? 0) > 20)
     await eventually('all are busy', () => isOver || served())
     await replace(it, victim)
+    itsSession.abandon()
     const before = new Map(counts)
     await eventually(
       'the others go on',

@@ -11,6 +11,11 @@ type Who = { readonly key: string; readonly cert: string } | undefined
 export interface Session {
   readonly http2: ClientHttp2Session
   ask(method: string, path: string, body?: string): Promise<Answer>
+  /**
+   * The server was killed: whatever was asked has no answer. Node 20 does not always notice that by itself: when what it
+   * writes just then fails, it reads no more, and waits.
+   */
+  abandon(): void
 }
 
 export async function openSession(t: Owner, port: number, who: Who): Promise<Session> {
@@ -31,6 +36,7 @@ export async function openSession(t: Owner, port: number, who: Who): Promise<Ses
       if (body !== undefined) stream.end(body)
       return answerOf(stream)
     },
+    abandon: () => http2.destroy(),
   }
 }
 
