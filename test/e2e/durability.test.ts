@@ -82,6 +82,7 @@ async function checkAll(
         const { ciphertext, plaintext } = JSON.parse(before)
         const body = JSON.stringify({ ciphertext })
         const opened = await session.ask('PUT', `/v1/key/decrypt/${name}`, body)
+        assert.equal(opened.status, 200, `${name}: ${opened.body}`)
         assert.equal(JSON.parse(opened.body).plaintext, plaintext, name)
         return
       }

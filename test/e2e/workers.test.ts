@@ -213,6 +213,42 @@ test('a follower of a log over one worker sees the events of all', { skip }, asy
   }
 })
 
+test(
+  'while the primary stands still workers answer, and end followers of a log rather than keep all for them',
+  { skip },
+  async (t) => {
+    const it = await scene(t)
+    const sessions = await sessionsOnAll(t, it.server, it.admin, WORKERS)
+    const log = '/v1/log/audit'
+    const follower = await follow(t, it.server.port, it.admin, log, 'h2')
+    // An event has the path. 24 MB of each worker: more than it keeps (relay.ts).
+    const path = `/v1/${'a'.repeat(12_000)}`
+    it.server.kill('SIGSTOP')
+    try {
+      for (let round = 0; round < 20; round++) {
+        const asked = [...sessions.values()].flatMap((session) =>
+          Array.from({ length: 100 }, () => session.ask('GET', path)),
+        )
+        for (const { status } of await Promise.all(asked)) assert.equal(status, 404)
+      }
+    } finally {
+      it.server.kill('SIGCONT')
+    }
+    await eventually('it is cut off', follower.hasEnded)
+    // What is still on its way may cut off who comes too early.
+    for (let isBack = false; !isBack;) {
+      const again = await follow(t, it.server.port, it.admin, log, 'h2')
+      for (const [pid, session] of sessions) await session.ask('GET', `/v1/after-${pid}`)
+      const isThere = (pid: number): boolean =>
+        again.lines.some((line) => line.includes(`/v1/after-${pid}"`))
+      isBack = await eventually('the events, or the end', () =>
+        again.hasEnded() ? 'no' : [...sessions.keys()].every(isThere) && 'yes',
+      ).then((answer) => answer === 'yes')
+    }
+    assert.deepEqual(new Set(workersOf(it.server)), new Set(sessions.keys()))
+  },
+)
+
 async function figures(session: Session): Promise<Map<string, number>> {
   const stream = session.http2.request({
     ':path': '/v1/metrics',
