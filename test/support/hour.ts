@@ -5,7 +5,7 @@ const HOUR = 3_600_000
 globalThis.setInterval = new Proxy(setInterval, {
   apply(target, self, args: Parameters<typeof setInterval>) {
     const [act, delay] = args
-    if (delay === HOUR) process.on('SIGUSR2', act as () => void)
+    if (delay === HOUR) process.on('SIGUSR2', act)
     return Reflect.apply(target, self, args)
   },
 })
