@@ -1,7 +1,7 @@
 // Makes one file, and a few chunks for what is loaded on demand, of the command and the small libraries that it needs
 // at every start: loading 130 files took longer than everything else of a start (docs/adr/0010). The modules beside it
 // stay what `import 'openkes'` loads. The chunks name the files that they are made of, for whoever reads a stack trace.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 
 import { build } from 'esbuild'
@@ -12,6 +12,11 @@ const BUNDLED = [
   'commander',
   'valibot',
   'yaml',
+  // … what the tables of client commands are measured with, which has ECMAScript modules only …
+  'string-width',
+  'get-east-asian-width',
+  'strip-ansi',
+  'ansi-regex',
   // … and what makes certificates, with all that it needs: every client command makes one of its API key.
   '@peculiar',
   'asn1js',
@@ -22,43 +27,65 @@ const BUNDLED = [
   'tsyringe',
 ]
 
+/** What makes certificates is a file of its own, for those who make one. */
+const CERTIFICATES = ['@peculiar/x509', 'reflect-metadata']
+
 const external = {
   name: 'external',
-  setup({ onResolve }) {
-    onResolve({ filter: /^[^./]/ }, ({ path }) =>
-      isBuiltin(path) || BUNDLED.some((name) => path === name || path.startsWith(`${name}/`))
+  setup({ onResolve, initialOptions: { stdin } }) {
+    onResolve({ filter: /^[^./]/ }, ({ path }) => {
+      if (stdin === undefined && CERTIFICATES.includes(path))
+        return { path: './x509.cjs', external: true }
+      return isBuiltin(path) || BUNDLED.some((name) => path === name || path.startsWith(`${name}/`))
         ? undefined
-        : { path, external: true },
-    )
+        : { path, external: true }
+    })
   },
 }
 
-const { metafile } = await build({
-  entryPoints: ['dist/main.js'],
-  outdir: 'dist',
-  allowOverwrite: true,
-  // In dist/ itself, since version.ts finds package.json beside it.
-  chunkNames: 'kes-[hash]',
-  bundle: true,
-  splitting: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node20.18',
-  // ECMAScript modules where a package has both: an import() of the other kind has only a default.
-  mainFields: ['module', 'main'],
-  minifySyntax: true,
-  legalComments: 'none',
-  metafile: true,
-  plugins: [external],
-  // The same code in ECMAScript modules: what is not used of it is left out.
-  alias: { yaml: './node_modules/yaml/browser/dist/index.js' },
-  // CommonJS packages in the bundle call require() for Node's own modules.
-  banner: {
-    js: "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(import.meta.url);",
-  },
-})
+/** CommonJS: nothing to link, and V8 takes it from a cache (docs/adr/0012). @returns the files that it is made of */
+async function bundle(options) {
+  const { metafile } = await build({
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20.18',
+    // ECMAScript modules where a package has both: what is not used of them is left out.
+    mainFields: ['module', 'main'],
+    minifySyntax: true,
+    // V8 forgets what answers an import() when it takes a script from a cache.
+    supported: { 'dynamic-import': false },
+    legalComments: 'none',
+    metafile: true,
+    plugins: [external],
+    alias: { yaml: './node_modules/yaml/browser/dist/index.js' },
+    ...options,
+  })
+  return Object.keys(metafile.inputs)
+}
 
-const names = Object.keys(metafile.inputs)
+// The directive only counts where it comes first.
+const PROLOGUE = "'use strict';const fileUrl = require('node:url').pathToFileURL(__filename).href;"
+const inputs = [
+  // A function, which dist/main.js calls: a script of its own has no require().
+  await bundle({
+    entryPoints: ['dist/kes.js'],
+    outfile: 'dist/kes.cjs',
+    define: { 'import.meta.url': 'fileUrl' },
+    banner: { js: `(function (require, __filename) {${PROLOGUE}` },
+    footer: { js: '})' },
+  }),
+  await bundle({
+    stdin: {
+      contents: "import 'reflect-metadata'; export * from '@peculiar/x509'",
+      resolveDir: '.',
+    },
+    outfile: 'dist/x509.cjs',
+  }),
+].flat()
+for (const kind of ['js', 'd.ts']) rmSync(`dist/kes.${kind}`)
+
+const names = inputs
   .map((input) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1])
   .filter((name) => name !== undefined)
 const texts = [...new Set(names)].sort().map((name) => {

@@ -16,7 +16,7 @@ const LAYERS = [
   'server',
   'cli',
 ]
-const ENTRY = new Set(['main.ts', 'index.ts'])
+const ENTRY = new Set(['main.ts', 'kes.ts', 'index.ts'])
 const layerOf = (file) => LAYERS.indexOf(file.includes('/') ? file.split('/')[0] : 'base')
 
 const faults = []

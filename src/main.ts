@@ -1,6 +1,108 @@
 #!/usr/bin/env node
-/** The `kes` command: arguments in, exit code out. */
+/**
+ * Starts the command, kes.cjs, from what V8 compiled of it at an earlier start: kes.cache, beside it (docs/adr/0012).
+ * Without that, or if it is of another Node, or of another kes.cjs, everything is compiled anew, and kept where the
+ * directory can be written.
+ */
 
-import { run } from './cli/program.ts'
+import { createHash, timingSafeEqual } from 'node:crypto'
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeFileSync,
+} from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Script } from 'node:vm'
 
-process.exitCode = await run(process.argv.slice(2))
+type Wrapper = (require: NodeJS.Require, filename: string) => void
+
+/** Milliseconds until a first request has been answered, but V8 has not yet thrown away what only a start needs. */
+const SETTLED = 10_000
+/** Bytes of SHA-256. */
+const SEAL = 32
+/** Whoever is no owner may write. */
+const WRITABLE_BY_OTHERS = 0o022
+
+const directory = dirname(fileURLToPath(import.meta.url))
+const filename = join(directory, 'kes.cjs')
+const cacheFile = join(directory, 'kes.cache')
+const source = read(filename)
+const cachedData = readCache()
+// esbuild writes ASCII.
+const script = new Script(source.bytes.toString('latin1'), {
+  filename,
+  ...(cachedData !== undefined && { cachedData }),
+})
+// V8 also rejects the cache of a Node with other flags: that one stays for those without.
+if (cachedData === undefined && process.argv[2] === 'server') keepWhenSettled()
+const main = script.runInThisContext() as Wrapper
+main(createRequire(filename), filename)
+
+function read(path: string): { readonly bytes: Buffer; readonly stats: Stats } {
+  const fd = openSync(path, 'r')
+  try {
+    return { stats: fstatSync(fd), bytes: readFileSync(fd) }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Undefined unless it is whole, and was made of this source by this Node: V8 believes any that has the right length. */
+function readCache(): Buffer | undefined {
+  try {
+    const { bytes, stats } = read(cacheFile)
+    const data = bytes.subarray(SEAL)
+    if (bytes.length <= SEAL || !isTrusted(stats)) return undefined
+    return timingSafeEqual(bytes.subarray(0, SEAL), seal(data)) ? data : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether nobody wrote it who may not also write the source, or do as this process does. */
+function isTrusted({ uid, mode }: Stats): boolean {
+  const me = process.geteuid?.()
+  // There are no such owners, nor modes.
+  if (me === undefined) return true
+  return [0, me, source.stats.uid].includes(uid) && (mode & WRITABLE_BY_OTHERS) === 0
+}
+
+function seal(data: Buffer): Buffer {
+  const { arch, platform, version } = process
+  return createHash('sha256')
+    .update(`${platform} ${arch} ${version} ${source.bytes.length}\n`)
+    .update(source.bytes)
+    .update(data)
+    .digest()
+}
+
+/** The server runs what a start needs, and a good deal of what a client command does. */
+function keepWhenSettled(): void {
+  const atExit = (code: number): void => {
+    if (code === 0) keep()
+  }
+  process.once('exit', atExit)
+  setTimeout(() => {
+    process.off('exit', atExit)
+    keep()
+  }, SETTLED).unref()
+}
+
+function keep(): void {
+  const draft = `${cacheFile}-${process.pid}`
+  try {
+    const data = script.createCachedData()
+    writeFileSync(draft, Buffer.concat([seal(data), data]), { mode: 0o644 })
+    renameSync(draft, cacheFile)
+  } catch {
+    // An installation that nobody may write to starts slower, and that is all.
+    rmSync(draft, { force: true })
+  }
+}

@@ -16,7 +16,8 @@ export async function importOptional<T>(name: string, load: () => Promise<T>): P
     return await load()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ERR_MODULE_NOT_FOUND') throw error
+    // The latter in the bundle, which is CommonJS.
+    if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw error
     const version = OPTIONAL_VERSIONS[name]
     if (version === undefined)
       throw new Error(`bug: ${name} is no optional dependency`, { cause: error })
