@@ -2,7 +2,7 @@
 // at every start: loading 130 files took longer than everything else of a start (docs/adr/0010). The modules beside it
 // stay what `import 'openkes'` loads. The chunks name the files that they are made of, for whoever reads a stack trace.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { isBuiltin } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 
 import { build } from 'esbuild'
 
@@ -36,9 +36,34 @@ const external = {
     onResolve({ filter: /^[^./]/ }, ({ path }) => {
       if (stdin === undefined && CERTIFICATES.includes(path))
         return { path: './x509.cjs', external: true }
-      return isBuiltin(path) || BUNDLED.some((name) => path === name || path.startsWith(`${name}/`))
+      return BUNDLED.some((name) => path === name || path.startsWith(`${name}/`))
         ? undefined
         : { path, external: true }
+    })
+  },
+}
+
+/** What is imported of Node's own modules is taken out once: esbuild alone asks the module at each use. */
+const builtins = {
+  name: 'builtins',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
+      kind === 'import-statement' && isBuiltin(path)
+        ? { path, namespace: 'builtin', sideEffects: false }
+        : undefined,
+    )
+    onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => {
+      const names = Object.keys(createRequire(import.meta.url)(path)).filter(
+        (name) => name !== 'default',
+      )
+      const taken = names.map(
+        (name) => `export const ${name} = /* @__PURE__ */ (() => builtin.${name})()`,
+      )
+      return {
+        contents: [`const builtin = require('${path}'); export default builtin`, ...taken].join(
+          '\n',
+        ),
+      }
     })
   },
 }
@@ -57,7 +82,7 @@ async function bundle(options) {
     supported: { 'dynamic-import': false },
     legalComments: 'none',
     metafile: true,
-    plugins: [external],
+    plugins: [builtins, external],
     alias: { yaml: './node_modules/yaml/browser/dist/index.js' },
     ...options,
   })

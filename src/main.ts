@@ -5,21 +5,15 @@
  * directory can be written.
  */
 
-import { createHash, timingSafeEqual } from 'node:crypto'
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  writeFileSync,
-} from 'node:fs'
+import type { Stats } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { Script } from 'node:vm'
+
+const require = createRequire(import.meta.url)
+// An import of them would load what they load on demand, for the sake of its names.
+const { createHash, timingSafeEqual } = require('node:crypto') as typeof import('node:crypto')
+const { closeSync, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } =
+  require('node:fs') as typeof import('node:fs')
+const { Script } = require('node:vm') as typeof import('node:vm')
 
 type Wrapper = (require: NodeJS.Require, filename: string) => void
 
@@ -30,9 +24,8 @@ const SEAL = 32
 /** Whoever is no owner may write. */
 const WRITABLE_BY_OTHERS = 0o022
 
-const directory = dirname(fileURLToPath(import.meta.url))
-const filename = join(directory, 'kes.cjs')
-const cacheFile = join(directory, 'kes.cache')
+const filename = `${import.meta.dirname}/kes.cjs`
+const cacheFile = `${import.meta.dirname}/kes.cache`
 const source = read(filename)
 const cachedData = readCache()
 // esbuild writes ASCII.
@@ -43,7 +36,7 @@ const script = new Script(source.bytes.toString('latin1'), {
 // V8 also rejects the cache of a Node with other flags: that one stays for those without.
 if (cachedData === undefined && process.argv[2] === 'server') keepWhenSettled()
 const main = script.runInThisContext() as Wrapper
-main(createRequire(filename), filename)
+main(require, filename)
 
 function read(path: string): { readonly bytes: Buffer; readonly stats: Stats } {
   const fd = openSync(path, 'r')
