@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, stat, unlink } from 'node:fs/promises'
+import { mkdir, opendir, readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import * as v from 'valibot'
@@ -35,7 +35,12 @@ export const fs = defineKeyStore({
       }
       throw translate(error)
     }
-    await removeOldDrafts(path)
+    try {
+      // Whether it may be read; what it holds is nothing that a start waits for.
+      await (await opendir(path)).close()
+    } catch (error) {
+      throw translate(error)
+    }
     return new DirectoryStore(path)
   },
 })
@@ -43,15 +48,21 @@ export const fs = defineKeyStore({
 /** What the names of files begin with that are being written. */
 export const DRAFT = '-tmp-'
 const DRAFT_MAX_AGE = 3_600_000
+/** Milliseconds until old ones are looked for: a start has better things to do, and commands have ended by then. */
+export const TIDY_AFTER = 30_000
 /** Milliseconds after which no file system gives the same time again. */
 const SETTLED = 3000
 
 class DirectoryStore implements KeyStore {
   readonly #directory: string
+  readonly #closed = new AbortController()
   #known: { readonly version: string; readonly names: readonly string[] } | undefined
 
   constructor(directory: string) {
     this.#directory = directory
+    const { signal } = this.#closed
+    const tidying = setTimeout(() => void removeOldDrafts(directory, signal), TIDY_AFTER).unref()
+    signal.addEventListener('abort', () => clearTimeout(tidying))
   }
 
   async status(): Promise<void> {
@@ -120,7 +131,9 @@ class DirectoryStore implements KeyStore {
     return names
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#closed.abort()
+  }
 
   /** A file that is not there is a missing key only while the directory is there. */
   async #missing(error: unknown): Promise<Error> {
@@ -135,17 +148,27 @@ class DirectoryStore implements KeyStore {
   }
 }
 
-/** A draft of a process that crashed. Its age tells, since process ids mean nothing across containers. */
-async function removeOldDrafts(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) {
-    if (!name.startsWith(DRAFT)) continue
-    const path = join(directory, name)
-    try {
-      if (Date.now() - (await stat(path)).mtimeMs > DRAFT_MAX_AGE) await unlink(path)
-    } catch (error) {
-      // Another server may be tidying up, too.
-      if (!isErrno(error, 'ENOENT')) throw translate(error)
+/**
+ * Drafts of processes that crashed. Their age tells, since process ids mean nothing across containers. It looks at all
+ * names, a few at a time: those of a hundred thousand keys at once would hold up requests.
+ */
+async function removeOldDrafts(directory: string, stop: AbortSignal): Promise<void> {
+  try {
+    for await (const { name } of await opendir(directory)) {
+      if (stop.aborted) return
+      if (name.startsWith(DRAFT)) await removeIfOld(join(directory, name))
     }
+  } catch {
+    // Nobody waits for it, and requests tell what is wrong with the directory. The next server tries again.
+  }
+}
+
+async function removeIfOld(path: string): Promise<void> {
+  try {
+    if (Date.now() - (await stat(path)).mtimeMs > DRAFT_MAX_AGE) await unlink(path)
+  } catch (error) {
+    // Another server may be tidying up, too.
+    if (!isErrno(error, 'ENOENT')) throw error
   }
 }
 

@@ -14,10 +14,11 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type TestContext, test } from 'node:test'
 
-import { fs } from '#src/keystore/fs.js'
+import { fs, TIDY_AFTER } from '#src/keystore/fs.js'
 import type { KeyStore } from '#src/keystore/keystore.js'
 import { bytes, SIGNAL } from '../support/bytes.ts'
 import { decodeKey } from '../support/keys.ts'
+import { eventually } from '../support/process.ts'
 import { tempDir } from '../support/server.ts'
 import { storeChild } from '../support/stores.ts'
 import { keyStoreContract } from './contract.ts'
@@ -64,8 +65,9 @@ test('creates that lost leave no draft', async (t) => {
   assert.deepEqual(readdirSync(path), ['my-key'])
 })
 
-test('drafts older than an hour are removed at the start, younger ones stay', async (t) => {
-  const { path } = await opened(t)
+/** A directory with drafts and keys of some ages. */
+function aged(t: TestContext): { path: string; names: () => string[] } {
+  const path = tempDir(t)
   const age = (name: string, minutes: number): void => {
     writeFileSync(join(path, name), 'half a key')
     const then = Date.now() / 1000 - minutes * 60
@@ -75,8 +77,30 @@ test('drafts older than an hour are removed at the start, younger ones stay', as
   age('-tmp-1-young', 59)
   age('my-key', 10_000)
   age('-1-0a1b2c3d-my-key', 10_000)
+  return { path, names: () => readdirSync(path).sort() }
+}
+
+test('drafts older than an hour are removed after the start, younger ones stay', async (t) => {
+  const { path, names } = aged(t)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   await fs.open({ path }, SIGNAL)
-  assert.deepEqual(readdirSync(path).sort(), ['-1-0a1b2c3d-my-key', '-tmp-1-young', 'my-key'])
+  t.mock.timers.tick(TIDY_AFTER)
+  t.mock.timers.reset()
+  const left = ['-1-0a1b2c3d-my-key', '-tmp-1-young', 'my-key']
+  await eventually('the old draft is gone', () => names().length === left.length || undefined)
+  assert.deepEqual(names(), left)
+})
+
+test('a keystore that was closed leaves drafts alone', async (t) => {
+  const { path, names } = aged(t)
+  const before = names()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const store = await fs.open({ path }, SIGNAL)
+  await store.close()
+  t.mock.timers.tick(TIDY_AFTER)
+  t.mock.timers.reset()
+  await setTimeout(50)
+  assert.deepEqual(names(), before)
 })
 
 test('drafts, sub-directories, dot files and strange names are not listed', async (t) => {
@@ -152,6 +176,7 @@ test('a directory that may not be read is a denial', async (t) => {
   const denied = { name: 'KeyStoreError', failure: 'denied' }
   await assert.rejects(store.get('my-key', SIGNAL), denied)
   await assert.rejects(store.list({ prefix: '', from: '' }, 10, SIGNAL), denied)
+  await assert.rejects(fs.open({ path }, SIGNAL), denied)
 })
 
 test('a name that leads out of the directory is a bug, not a file', async (t) => {
