@@ -14,7 +14,8 @@ const USAGE = 2
 /** Runs one command line. @returns the exit code: 0, 1 (failed) or 2 (usage) */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
-    await build().parseAsync(unalias(argv), { from: 'user' })
+    const words = unalias(argv)
+    await build(commandsFor(words)).parseAsync(words, { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE
@@ -37,7 +38,15 @@ function unalias(argv: readonly string[]): string[] {
   return [...argv]
 }
 
-function build(): Command {
+/** The one that is called, which a start need not tell from sixty others; all of them for helps and for what is none. */
+function commandsFor(words: readonly string[]): readonly CommandSpec[] {
+  const called = COMMANDS.find(({ name }) =>
+    name.split(' ').every((word, index) => words[index] === word),
+  )
+  return called === undefined ? COMMANDS : [called]
+}
+
+function build(commands: readonly CommandSpec[]): Command {
   const program = basic('kes')
     .description(
       'Open successor of MinIO KES: a key server between applications and a central key store.',
@@ -51,7 +60,7 @@ function build(): Command {
     // A command may have a --version of its own.
     .enablePositionalOptions()
   const groups = new Map<string, Command>()
-  for (const spec of COMMANDS) {
+  for (const spec of commands) {
     const [first = '', second] = spec.name.split(' ')
     if (second === undefined) {
       program.addCommand(command(first, spec))
