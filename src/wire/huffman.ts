@@ -23,13 +23,20 @@ assignCodes()
 /** An entry of the table: the next state, the byte that ends here, and whether one does. */
 const EMITS = 0x20000
 const FAILS = 0x40000
-const [transitions, accepting] = buildTable()
+interface Table {
+  readonly transitions: Uint32Array
+  readonly accepting: Uint8Array
+}
+/** Takes milliseconds to build, which a start does not wait for. */
+let table: Table | undefined
 
 /** What a block decodes to at most: no code is shorter than 5 bits. */
 const scratch = Buffer.allocUnsafeSlow(Math.ceil((HEADER_BLOCK_LIMIT * 8) / 5))
 
 /** Undefined when it is no Huffman code, or padded otherwise than with up to seven ones. */
 export function decodeHuffman(data: Buffer, start: number, end: number): string | undefined {
+  table ??= buildTable()
+  const { transitions, accepting } = table
   let [state, length] = [0, 0]
   for (let at = start; at < end; at++) {
     const byte = data[at] as number
@@ -79,17 +86,20 @@ export function encodeHuffman(text: string, target: Buffer, start: number): numb
 
 /** Codes of the same length follow each other; a longer one begins where they end. */
 function assignCodes(): void {
-  let code = 0
-  for (let length = 1; length <= END_LENGTH; length++) {
-    for (let symbol = 0; symbol <= END_OF_STRING; symbol++) {
-      if (lengths[symbol] === length) codes[symbol] = code++
-    }
-    code <<= 1
+  const counts = new Uint32Array(END_LENGTH + 1)
+  for (const length of lengths) counts[length] = (counts[length] as number) + 1
+  const next = new Uint32Array(END_LENGTH + 1)
+  for (let length = 1; length <= END_LENGTH; length++)
+    next[length] = ((next[length - 1] as number) + (counts[length - 1] as number)) << 1
+  for (let symbol = 0; symbol <= END_OF_STRING; symbol++) {
+    const length = lengths[symbol] as number
+    codes[symbol] = next[length] as number
+    next[length] = (next[length] as number) + 1
   }
 }
 
 /** States are the inner nodes of the code's tree. A string may end where up to seven ones lead from the root. */
-function buildTable(): [transitions: Uint32Array, accepting: Uint8Array] {
+function buildTable(): Table {
   // Of each node its two children: inner nodes as they are, leaves as -1 - symbol.
   const children: [number, number][] = [[0, 0]]
   for (let symbol = 0; symbol <= END_OF_STRING; symbol++) {
@@ -102,16 +112,17 @@ function buildTable(): [transitions: Uint32Array, accepting: Uint8Array] {
       node = pair[side] as number
     }
   }
-  const table = new Uint32Array(children.length << 4)
+  const transitions = new Uint32Array(children.length << 4)
   for (let state = 0; state < children.length; state++) {
-    for (let nibble = 0; nibble < 16; nibble++) table[(state << 4) | nibble] = walk(state, nibble)
+    for (let nibble = 0; nibble < 16; nibble++)
+      transitions[(state << 4) | nibble] = walk(state, nibble)
   }
-  const accepts = new Uint8Array(children.length)
+  const accepting = new Uint8Array(children.length)
   for (let ones = 0, node = 0; ones < 8; ones++) {
-    accepts[node] = 1
+    accepting[node] = 1
     node = (children[node] as [number, number])[1]
   }
-  return [table, accepts]
+  return { transitions, accepting }
 
   function walk(state: number, nibble: number): number {
     let [node, emitted] = [state, 0]
