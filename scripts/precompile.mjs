@@ -37,6 +37,7 @@ keystore: { fs: { path: ${join(directory, 'keys')} } }
 const server = spawn(process.execPath, ['dist/main.js', 'server', '--config', config], {
   stdio: ['ignore', 'ignore', 'pipe'],
 })
+process.on('exit', () => server.kill('SIGKILL'))
 const ended = once(server, 'exit')
 let banner = ''
 for await (const text of server.stderr) {
