@@ -88,14 +88,20 @@ function keepWhenSettled(): void {
   }, SETTLED).unref()
 }
 
+/** Never throws: an installation that nobody may write to starts slower, and that is all. */
 function keep(): void {
   const draft = `${cacheFile}-${process.pid}`
   try {
-    const data = script.createCachedData()
-    writeFileSync(draft, Buffer.concat([seal(data), data]), { mode: 0o644 })
-    renameSync(draft, cacheFile)
-  } catch {
-    // An installation that nobody may write to starts slower, and that is all.
-    rmSync(draft, { force: true })
-  }
+    // First, since what follows takes some ten milliseconds, which it is not to take for nothing.
+    const fd = openSync(draft, 'w', 0o644)
+    try {
+      const data = script.createCachedData()
+      writeFileSync(fd, Buffer.concat([seal(data), data]))
+      renameSync(draft, cacheFile)
+    } catch {
+      rmSync(draft, { force: true })
+    } finally {
+      closeSync(fd)
+    }
+  } catch {}
 }
