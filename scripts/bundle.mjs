@@ -1,6 +1,6 @@
-// Makes one file, and a few chunks for what is loaded on demand, of the command and the small libraries that it needs
-// at every start: loading 130 files took longer than everything else of a start (docs/adr/0010). The modules beside it
-// stay what `import 'openkes'` loads. The chunks name the files that they are made of, for whoever reads a stack trace.
+// Makes one script, dist/kes.cjs, of the command and the small libraries that it needs at every start: loading 130 files took
+// longer than everything else of a start (docs/adr/0010). The modules beside it stay what `import 'openkes'` loads. The
+// script names the files that it is made of, for whoever reads a stack trace.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
 
