@@ -157,8 +157,8 @@ test('57: 1,000 data keys at a time are 1,000 different ones', async (t) => {
   const seen = new Set<unknown>()
   for (let round = 0; round < 10; round++) {
     const made = await Promise.all(Array.from({ length: 100 }, () => generate(server)))
-    for (const { status, json } of made) {
-      assert.equal(status, 200)
+    for (const { status, json, body } of made) {
+      assert.equal(status, 200, body)
       seen.add(json['plaintext_key'])
       // Salt and nonce are the last 28 bytes.
       seen.add(bytesOf(json['ciphertext_blob']).subarray(-28).toString('hex'))
