@@ -24,6 +24,7 @@ export async function openSession(t: Owner, port: number, who: Who): Promise<Ses
   await new Promise<void>((resolve, reject) => {
     http2.once('remoteSettings', () => resolve())
     http2.once('error', reject)
+    http2.once('close', () => reject(new Error('the server has closed the connection')))
   })
   http2.on('error', () => {})
   return {
@@ -138,6 +139,10 @@ function followHttp2(
     stream.on('response', (head) => resolve(Number(head[':status'])))
     stream.on('data', take)
     stream.on('error', reject)
-    stream.on('close', end)
+    stream.on('close', () => {
+      end()
+      // No effect once there was an answer.
+      reject(new Error('the stream was closed without an answer'))
+    })
   })
 }
