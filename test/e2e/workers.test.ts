@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { certificate } from '../support/certificates.ts'
+import { adminClient } from '../support/client.ts'
 import {
   eventually,
   type Files,
@@ -70,7 +71,7 @@ function all(status: number): number[] {
 }
 
 /** Kills a worker as a crash would, and waits until another one serves in its place. */
-async function replace({ server }: Scene, pid: number): Promise<void> {
+async function replace({ server }: Pick<Scene, 'server'>, pid: number): Promise<void> {
   const before = new Set(workersOf(server))
   process.kill(pid, 'SIGKILL')
   await eventually('another worker', () => workersOf(server).some((worker) => !before.has(worker)))
@@ -354,6 +355,39 @@ test(
     assert.deepEqual([...failed], [victim])
   },
 )
+
+for (const http of ['h2', 'h1'] as const) {
+  test(
+    `a client’s calls over ${http} go on, whichever worker is killed in the middle of them`,
+    { skip },
+    async (t) => {
+      const { server } = await scene(t, { config: 'keys: [ { name: a } ]' })
+      const endpoints = [`https://localhost:${server.port}`]
+      const client = await adminClient(t, endpoints, { http, retries: 12, pingInterval: 1000 })
+      let [isOver, done] = [false, 0]
+      const call = async (): Promise<void> => {
+        while (!isOver) {
+          const { plaintext, ciphertext } = await client.generateKey('a')
+          assert.deepEqual(await client.decrypt('a', ciphertext), plaintext)
+          done++
+        }
+      }
+      const load = Promise.all(Array.from({ length: 8 }, call)).finally(() => (isOver = true))
+      load.catch(() => {})
+      const goesOn = (): Promise<unknown> => {
+        const target = done + 20
+        return eventually('calls go on', () => isOver || done >= target)
+      }
+      for (const pid of workersOf(server)) {
+        await goesOn()
+        await replace({ server }, pid)
+      }
+      await goesOn()
+      isOver = true
+      await load
+    },
+  )
+}
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
