@@ -4,13 +4,13 @@
  */
 
 import { type Deadline, within } from '../deadline.ts'
-import { isCode, KesError } from '../errors.ts'
+import { KesError } from '../errors.ts'
 import type { Secret } from '../fields.ts'
 import type { ErrorLog } from '../telemetry/log.ts'
 import type { StrictFields } from '../strict-json.ts'
 import { Turns } from '../turns.ts'
 import { type Backend, openBackend, retireBackend } from './managed/backend.ts'
-import { BackendError, wordsFor } from './managed/backend-error.ts'
+import { wordsFor } from './managed/backend-error.ts'
 import {
   type Configuration,
   configurationOfFile,
@@ -19,6 +19,7 @@ import {
 } from './managed/configuration.ts'
 import { type BackendType, readDocument } from './managed/document.ts'
 import { checkLimits, type Limits } from './managed/limits.ts'
+import { pauseAfter } from './managed/retry.ts'
 import { loadState, markOf, type SavedState, saveState } from './managed/state-file.ts'
 import { startDocument } from './managed/start.ts'
 import type { KeyService } from './service.ts'
@@ -71,8 +72,6 @@ const RETIRE_LIMIT = 60_000
 const STATE_LIMIT = 10_000
 /** How long the start of the server waits for a backend; it goes on trying afterwards. */
 const BOOT_PATIENCE = 5000
-const RETRY = 1000
-const MAX_RETRY = 30_000
 
 export class ManagedKeys {
   readonly #own: () => KeyService
@@ -181,12 +180,22 @@ export class ManagedKeys {
     })
   }
 
-  /** The configuration stays. @throws KesError */
-  stop(deadline: Deadline): Promise<void> {
+  /**
+   * The configuration stays. Whoever stops the service wants it to stop, so that it does whether or not that can be saved.
+   *
+   * @returns whether it was: if not, it runs again after a restart. @throws KesError
+   */
+  stop(deadline: Deadline): Promise<boolean> {
     return this.#inTurn(deadline, async () => {
       const { configuration } = this.#snapshot
-      if (configuration !== undefined) await this.#save(configuration, false)
       this.#swap({ configuration })
+      try {
+        if (configuration !== undefined) await this.#save(configuration, false)
+        return true
+      } catch (error) {
+        this.#complain('rustfs.state still says that the service runs', (error as KesError).cause)
+        return false
+      }
     })
   }
 
@@ -244,27 +253,27 @@ export class ManagedKeys {
     const configuration =
       saved === undefined || isChanged ? start && configurationOfFile(start) : saved.configuration
     this.#swap({ configuration })
-    if (configuration !== undefined && (isChanged || saved?.isRunning))
-      await this.#try(RETRY, false)
+    if (configuration !== undefined && (isChanged || saved?.isRunning)) await this.#try(0)
   }
 
-  /** Starts what is configured; a backend that is out of reach is tried again. */
-  async #try(pause: number, isRetry: boolean): Promise<void> {
+  /** Starts what is configured, now and again until it runs. @param failures how often that was tried in vain */
+  async #try(failures: number): Promise<void> {
     const { configuration } = this.#snapshot
     if (configuration === undefined) return
     try {
       this.#swap({ configuration, backend: await this.#open(configuration, 'Failed to start KMS') })
-      if (isRetry) this.#log.write('INFO', 'the backend of the RustFS KMS API has started')
+      if (failures > 0) this.#log.write('INFO', 'the backend of the RustFS KMS API has started')
     } catch (thrown) {
       const error = thrown as Error
       const mine = { configuration, failure: error.message }
       this.#swap(mine)
-      if (!isRetry) this.#complain('the backend of the RustFS KMS API cannot start', error)
-      if (!isPassing(error)) return
+      if (failures === 0) this.#complain('the backend of the RustFS KMS API cannot start', error)
+      const pause = pauseAfter(error, failures)
+      if (pause === undefined) return
       this.#retry = setTimeout(() => {
         const again = async (): Promise<void> => {
           // Unless somebody has decided otherwise.
-          if (this.#snapshot === mine) await this.#try(Math.min(2 * pause, MAX_RETRY), true)
+          if (this.#snapshot === mine) await this.#try(failures + 1)
         }
         this.#inTurn({ signal: this.#turns.signal }, again).catch(() => {})
       }, pause).unref()
@@ -360,11 +369,6 @@ export class ManagedKeys {
 
 function conflict(message: string): KesError {
   return new KesError('SERVICE_CONFLICT', { message })
-}
-
-/** The backend may answer later, without anybody's doing. */
-function isPassing(error: Error): boolean {
-  return isCode(error, 'BACKEND_FAILED') && !(error.cause instanceof BackendError)
 }
 
 function stateDeadline(): Deadline {

@@ -9,6 +9,9 @@ import { cacheOf, statusOf } from './service-status.ts'
 /** Milliseconds: a backend may take its own time to start, which its configuration says. */
 const PATIENT = 310_000
 
+const STOPPED_FOR_NOW =
+  'KMS service stopped, but that cannot be saved: it runs again after a restart of the server'
+
 const refusal = (managed: ManagedKeys) => ({ status: managed.status })
 
 const configure = kmsRoute({
@@ -62,8 +65,9 @@ const stop = kmsRoute({
   refusal,
   timeout: PATIENT,
   async handle(call) {
-    await call.managed.stop(call)
-    return done(call.managed, 'KMS service stopped successfully')
+    const isSaved = await call.managed.stop(call)
+    const message = isSaved ? 'KMS service stopped successfully' : STOPPED_FOR_NOW
+    return done(call.managed, message)
   },
 })
 

@@ -1,9 +1,18 @@
 /** What is configured over the API survives a restart (case 34), sealed (W5); what the config file starts; reloads. */
 
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { FakeVault } from '../../keystore/fakes/vault.ts'
 import { type RustfsServer, startRustfs } from '../../support/rustfs.ts'
@@ -147,6 +156,26 @@ test('a state that cannot be saved changes nothing', async (t) => {
   assert.equal(await statusOf(server), 'NotConfigured')
 })
 
+test('a stop that cannot be saved stops nevertheless, and says what comes of it', async (t) => {
+  const { local, directory } = place(t)
+  const states = join(directory, 'states')
+  mkdirSync(states)
+  const server = await startRustfs(t, {
+    rustfs: `start:\nkey_root: ${join(directory, 'root')}\nstate: ${join(states, 'state')}`,
+  })
+  await ok(server.call('POST', '/configure', local))
+  await ok(server.call('POST', '/start'))
+  renameSync(states, `${states}-away`)
+  const stopped = await ok(server.call('POST', '/stop'))
+  assert.deepEqual([stopped['success'], stopped['status']], [true, 'Configured'])
+  assert.match(String(stopped['message']), /cannot be saved: it runs again after a restart/)
+  await logged(server, /level=ERROR msg="rustfs.state still says that the service runs: /)
+  await refused(server.call('GET', '/keys'), 503, /not running/)
+  renameSync(`${states}-away`, states)
+  const again = await ok(server.call('POST', '/stop'))
+  assert.equal(again['message'], 'KMS service stopped successfully')
+})
+
 test('what was configured over the API wins over rustfs.start, until that is changed', async (t) => {
   const { open, state } = place(t)
   const start = (id: string) => `start: { backend_type: keystore, default_key_id: ${id} }`
@@ -271,6 +300,21 @@ test('a backend that is down at the start is tried until it is up; the KES API d
   vault.isSealed = false
   await until('it runs', async () => (await statusOf(server)) === 'Running')
   await logged(server, /level=INFO msg="the backend of the RustFS KMS API has started"/)
+})
+
+test('credentials that are refused are not sent every second, and a start need not wait', async (t) => {
+  const vault = await FakeVault.start(t, { engine: 'secret', prefix: 'rustfs/kms/keys' })
+  const server = await startRustfs(t, {
+    rustfs: `start: { backend_type: vault, address: "${vault.service.url}", auth_method: { token: hvs.of-the-file } }\nbackends: { ca: ${vault.service.ca} }`,
+  })
+  await logged(server, /level=ERROR msg="the backend of the RustFS KMS API cannot start: .*denies/)
+  const { length } = vault.service.requests
+  assert.ok(length > 0)
+  await sleep(3500)
+  assert.equal(vault.service.requests.length, length)
+  vault.grant('hvs.of-the-file')
+  await ok(server.call('POST', '/start'))
+  assert.equal(await statusOf(server), 'Running')
 })
 
 test('a reload that changes rustfs.start swaps the backend, and a bad one changes nothing', async (t) => {
