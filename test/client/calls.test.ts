@@ -24,7 +24,12 @@ import {
 import { bytes } from '../support/bytes.ts'
 import type { Certificate } from '../support/certificates.ts'
 import { collect, newClient, thrownBy } from '../support/client.ts'
-import { startServer, type TestServer, type TestServerOptions } from '../support/server.ts'
+import {
+  IN_PROCESS,
+  startServer,
+  type TestServer,
+  type TestServerOptions,
+} from '../support/server.ts'
 import { FakeStore } from '../support/store.ts'
 
 interface Pair {
@@ -255,24 +260,28 @@ test('policies are written, assigned and deleted, and count for the next call', 
   await assert.rejects(nobody.writePolicy('p', {}), NotAllowedError)
 })
 
-test('a listing of several pages is one iteration, and can be left in the middle', async (t) => {
-  const store = new FakeStore()
-  const names = Array.from({ length: 2500 }, (_, index) => `k-${String(index).padStart(4, '0')}`)
-  for (const name of [...names, 'other']) store.entries.set(name, bytes('x'))
-  const { admin } = await start(t, undefined, { store })
-  assert.deepEqual(await collect(admin.keys('k-*')), names)
-  assert.deepEqual(await collect(admin.keys('k-')), names)
-  assert.equal((await collect(admin.keys())).length, 2501)
-  const { list: before } = store.calls
-  const first = await admin.listKeys('k-')
-  const perPage = store.calls.list - before
-  assert.equal(first.names.length, 1024)
-  const second = await admin.listKeys('k-', { continueAt: first.continueAt ?? '' })
-  assert.deepEqual(second.names, names.slice(1024, 2048))
-  const { list } = store.calls
-  for await (const name of admin.keys('k-')) if (name === 'k-1000') break
-  assert.equal(store.calls.list - list, perPage)
-})
+test(
+  'a listing of several pages is one iteration, and can be left in the middle',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const store = new FakeStore()
+    const names = Array.from({ length: 2500 }, (_, index) => `k-${String(index).padStart(4, '0')}`)
+    for (const name of [...names, 'other']) store.entries.set(name, bytes('x'))
+    const { admin } = await start(t, undefined, { store })
+    assert.deepEqual(await collect(admin.keys('k-*')), names)
+    assert.deepEqual(await collect(admin.keys('k-')), names)
+    assert.equal((await collect(admin.keys())).length, 2501)
+    const { list: before } = store.calls
+    const first = await admin.listKeys('k-')
+    const perPage = store.calls.list - before
+    assert.equal(first.names.length, 1024)
+    const second = await admin.listKeys('k-', { continueAt: first.continueAt ?? '' })
+    assert.deepEqual(second.names, names.slice(1024, 2048))
+    const { list } = store.calls
+    for await (const name of admin.keys('k-')) if (name === 'k-1000') break
+    assert.equal(store.calls.list - list, perPage)
+  },
+)
 
 test('an API key is all that a client needs', async (t) => {
   const apiKey = ApiKey.generate()
@@ -373,24 +382,28 @@ test('no name, however strange, asks for another path', async (t) => {
   }
 })
 
-test('trouble of the keystore is a server error that says what could not be done', async (t) => {
-  const store = new FakeStore()
-  const { admin } = await start(t, undefined, { store })
-  store.failure = new Error('disk on fire')
-  await assert.rejects(admin.createKey('a'), (error) => {
-    assert.ok(error instanceof ServerError)
-    assert.deepEqual(
-      [error.code, error.status, error.message],
-      ['KEYSTORE_CREATE', 502, 'failed to create key'],
-    )
-    return true
-  })
-  assert.equal(store.calls.create, 1)
-  await assert.rejects(admin.describeKey('a'), { code: 'KEYSTORE_READ' })
-  await assert.rejects(admin.listKeys(), { code: 'KEYSTORE_LIST' })
-  await assert.rejects(admin.ready(), { code: 'KEYSTORE_UNAVAILABLE' })
-  assert.deepEqual((await admin.status()).keyStore, { isReachable: false, latency: undefined })
-})
+test(
+  'trouble of the keystore is a server error that says what could not be done',
+  { skip: IN_PROCESS },
+  async (t) => {
+    const store = new FakeStore()
+    const { admin } = await start(t, undefined, { store })
+    store.failure = new Error('disk on fire')
+    await assert.rejects(admin.createKey('a'), (error) => {
+      assert.ok(error instanceof ServerError)
+      assert.deepEqual(
+        [error.code, error.status, error.message],
+        ['KEYSTORE_CREATE', 502, 'failed to create key'],
+      )
+      return true
+    })
+    assert.equal(store.calls.create, 1)
+    await assert.rejects(admin.describeKey('a'), { code: 'KEYSTORE_READ' })
+    await assert.rejects(admin.listKeys(), { code: 'KEYSTORE_LIST' })
+    await assert.rejects(admin.ready(), { code: 'KEYSTORE_UNAVAILABLE' })
+    assert.deepEqual((await admin.status()).keyStore, { isReachable: false, latency: undefined })
+  },
+)
 
 test('a secret is in no inspected client, nor in the errors of its options', () => {
   const apiKey = ApiKey.generate().reveal()
