@@ -3,10 +3,12 @@
  * values in base64, or null. Whatever is unusual, broken included, is left to `parseFirst` (json.ts), which says what it is.
  */
 
-import { readBase64 } from './base64-bytes.ts'
+import { decodeInPlace } from './base64-bytes.ts'
 
 /** A longer value must be base64, since nothing else is looked at fast. */
 const SHORT = 1024
+/** Characters of base64 that stand for three bytes. */
+const GROUP = 4
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COLON = 0x3a
@@ -15,31 +17,58 @@ const OPENING_BRACE = 0x7b
 const CLOSING_BRACE = 0x7d
 const SMALL_N = 0x6e
 
-/** A long string value, read as base64. */
+/** A long string value that is base64. Its bytes stand where it stood. */
 export class Base64Value {
-  readonly bytes: Buffer
   readonly #source: Buffer
+  readonly #start: number
+  readonly #end: number
+  /** The last characters: with padding, they may have bits that no byte has. */
+  readonly #last: string
+  #bytes: Buffer | undefined
 
-  /** @param source the characters */
-  constructor(bytes: Buffer, source: Buffer) {
-    this.bytes = bytes
+  /** @param source where its characters are, from `start` to `end` */
+  constructor(source: Buffer, start: number, end: number) {
     this.#source = source
+    this.#start = start
+    this.#end = end
+    this.#last = source.toString('latin1', end - GROUP, end)
+  }
+
+  get bytes(): Buffer {
+    if (this.#bytes === undefined) throw new Error('bug: base64 that was not decoded')
+    return this.#bytes
+  }
+
+  /** Once. @returns whether it is base64 */
+  decode(): boolean {
+    this.#bytes = decodeInPlace(this.#source, this.#start, this.#end)
+    return this.#bytes !== undefined
+  }
+
+  /** Puts the characters back. */
+  restore(): void {
+    this.#source.write(this.toString(), this.#start, 'latin1')
   }
 
   toString(): string {
-    return this.#source.toString('latin1')
+    return this.bytes.toString('base64').slice(0, -GROUP) + this.#last
   }
 }
 
 export type ScannedValue = string | Base64Value | null
 
-/** The object that `bytes` begin with; undefined when it is unusual. What follows it is ignored. */
+/**
+ * The object that `bytes` begin with; undefined when it is unusual. What follows it is ignored.
+ *
+ * @param bytes are the object's from now on, since its long values are decoded in them; unusual ones stay as they are
+ */
 export function scanObject(bytes: Buffer): Readonly<Record<string, ScannedValue>> | undefined {
   return new Scanner(bytes).object()
 }
 
 class Scanner {
   readonly #bytes: Buffer
+  readonly #long: Base64Value[] = []
   #at = 0
 
   constructor(bytes: Buffer) {
@@ -57,7 +86,17 @@ class Scanner {
       if (value === undefined) return undefined
       fields[name] = value
     } while (this.#take(COMMA))
-    return this.#take(CLOSING_BRACE) ? fields : undefined
+    return this.#take(CLOSING_BRACE) && this.#decode() ? fields : undefined
+  }
+
+  /** All long values, or none. */
+  #decode(): boolean {
+    for (const [index, value] of this.#long.entries()) {
+      if (value.decode()) continue
+      for (const decoded of this.#long.slice(0, index)) decoded.restore()
+      return false
+    }
+    return true
   }
 
   #value(): ScannedValue | undefined {
@@ -78,8 +117,9 @@ class Scanner {
     if (end - start <= SHORT) {
       return this.#isPlain(start, end) ? this.#bytes.toString('latin1', start, end) : undefined
     }
-    const decoded = readBase64(this.#bytes, start, end)
-    return decoded && new Base64Value(decoded, this.#bytes.subarray(start, end))
+    const value = new Base64Value(this.#bytes, start, end)
+    this.#long.push(value)
+    return value
   }
 
   /** ASCII without control characters and escapes. */
