@@ -13,7 +13,7 @@ const LEAST = 0.004
 const COLOURS = [
   [/^node:internal\/crypto|^crypto/, '#e7a35b'],
   [/^node:|^$/, '#c9c9c9'],
-  [/\.m?js$/, '#7fb0dd'],
+  [/\.[cm]?js$/, '#7fb0dd'],
 ]
 
 const profiles = file('profiles')
@@ -69,7 +69,7 @@ function svgOf(root, depth) {
     const [left, width] = [x * WIDTH, share * WIDTH]
     const label = escape(frame.name)
     const [, colour = '#dddddd'] = COLOURS.find(([pattern]) => pattern.test(frame.place)) ?? []
-    const place = escape(frame.place.replace(/^kes-\w+\.js$/, 'kes'))
+    const place = escape(frame.place.replace(/^kes\.cjs$/, 'kes'))
     const title = `${label} ${place} ${(share * 100).toFixed(1)} %`.replace(/ +/g, ' ')
     const room = Math.floor(width / 6.5)
     const text =
