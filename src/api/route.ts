@@ -1,8 +1,8 @@
 /** What a dialect is made of: routes as data, with handlers that see a `Call` and answer a `Reply`. */
 
 import type { AccessChange } from '../auth/change.ts'
-import { base64Length, writeBase64 } from '../base64-bytes.ts'
 import type { Generation, Question } from '../auth/policy.ts'
+import { base64Length, writeBase64 } from '../base64-bytes.ts'
 import type { Identity } from '../crypto/identity.ts'
 import type { Deadline } from '../deadline.ts'
 import type { Enclaves } from '../keys/enclaves.ts'

@@ -57,8 +57,8 @@ export class Secret {
     // One buffer for all of it: the small copies cost more than the ciphers.
     const sealed = Buffer.allocUnsafe(size + OVERHEAD)
     fillRandom(sealed, ivAt, sealed.length)
-    const aead = this.#sealer(sealed.subarray(ivAt, nonceAt), sealed.subarray(nonceAt))
-    if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
+    const iv = sealed.subarray(ivAt, nonceAt)
+    const aead = this.#sealer(iv, sealed.subarray(nonceAt), context, size)
     sealed.set(aead.update(plaintext))
     aead.final()
     sealed.set(aead.getAuthTag(), size)
@@ -70,11 +70,8 @@ export class Secret {
     const size = plaintext.length
     const rest = Buffer.allocUnsafe(OVERHEAD)
     fillRandom(rest, TAG_SIZE, OVERHEAD)
-    const aead = this.#sealer(
-      rest.subarray(TAG_SIZE, TAG_SIZE + IV_SIZE),
-      rest.subarray(TAG_SIZE + IV_SIZE),
-    )
-    if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
+    const iv = rest.subarray(TAG_SIZE, TAG_SIZE + IV_SIZE)
+    const aead = this.#sealer(iv, rest.subarray(TAG_SIZE + IV_SIZE), context, size)
     for (let from = 0; from < size; from += PART)
       yield aead.update(plaintext.subarray(from, from + PART))
     aead.final()
@@ -107,13 +104,20 @@ export class Secret {
     }
   }
 
-  #sealer(iv: Uint8Array, nonce: Uint8Array): CipherGCM | CipherChaCha20Poly1305 {
+  /** The cipher of a message, which has its context already. @param size bytes of the plaintext */
+  #sealer(
+    iv: Uint8Array,
+    nonce: Uint8Array,
+    context: Uint8Array,
+    size: number,
+  ): CipherGCM | CipherChaCha20Poly1305 {
     const subkey = this.#subkey(iv)
     const aead =
       this.cipher === 'AES256'
         ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
         : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, TAG)
     subkey.fill(0)
+    if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
     return aead
   }
 }

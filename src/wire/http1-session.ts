@@ -34,7 +34,7 @@ export class Http1Session extends Protocol {
   /** When the head, or the request, must be there. */
   #headUntil = performance.now() + limits.HEAD_TIMEOUT
   #requestUntil = Number.POSITIVE_INFINITY
-  /** The last head and what it says. */
+  /** The last head and what it says: to compare it costs less than to look it up. */
   #lastText = ''
   #lastHead: Http1Head | undefined
 
