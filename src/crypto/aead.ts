@@ -16,7 +16,8 @@ import {
   type KeyObject,
 } from 'node:crypto'
 
-import { fillRandom } from './random.ts'
+import { Ahead } from './ahead.ts'
+import { fillRandom, randomBytes } from './random.ts'
 import { Subkeys } from './subkey.ts'
 
 export type Cipher = 'AES256' | 'ChaCha20'
@@ -37,11 +38,25 @@ export interface Sealed {
   readonly body: Uint8Array
 }
 
+type Sealer = CipherGCM | CipherChaCha20Poly1305
+
+/** The cipher of a message that is not there yet: it knows subkey and nonce, and has no context. */
+interface PreparedSealer {
+  readonly sealer: Sealer
+  /** The 28 bytes at the end of that message, and of no other. */
+  readonly ivAndNonce: Buffer
+}
+
+/** Making it is more than half of what a small message costs. */
+const ahead = new Ahead<PreparedSealer>()
+
 /** A key's secret, which seals and opens messages. It cannot be read back. */
 export class Secret {
   readonly cipher: Cipher
   /** The subkey of an iv, in a buffer that the next call overwrites. */
   readonly #subkey: (iv: Uint8Array) => Uint8Array
+  /** Stands for this secret where its sealers wait. */
+  readonly #owner = {}
 
   /** @param bytes 32; copied, the caller may wipe them. */
   constructor(cipher: Cipher, bytes: Uint8Array) {
@@ -53,15 +68,16 @@ export class Secret {
   seal(plaintext: Uint8Array, context: Uint8Array): Buffer {
     const size = plaintext.length
     const ivAt = size + TAG_SIZE
-    const nonceAt = ivAt + IV_SIZE
     // One buffer for all of it: the small copies cost more than the ciphers.
     const sealed = Buffer.allocUnsafe(size + OVERHEAD)
-    fillRandom(sealed, ivAt, sealed.length)
-    const iv = sealed.subarray(ivAt, nonceAt)
-    const aead = this.#sealer(iv, sealed.subarray(nonceAt), context, size)
-    sealed.set(aead.update(plaintext))
-    aead.final()
-    sealed.set(aead.getAuthTag(), size)
+    const prepared = ahead.take(this.#owner, this.#prepare)
+    if (prepared === undefined) fillRandom(sealed, ivAt, sealed.length)
+    else sealed.set(prepared.ivAndNonce, ivAt)
+    const sealer = prepared?.sealer ?? this.#sealer(sealed.subarray(ivAt))
+    if (context.length > 0) sealer.setAAD(context, { plaintextLength: size })
+    sealed.set(sealer.update(plaintext))
+    sealer.final()
+    sealed.set(sealer.getAuthTag(), size)
     return sealed
   }
 
@@ -70,12 +86,12 @@ export class Secret {
     const size = plaintext.length
     const rest = Buffer.allocUnsafe(OVERHEAD)
     fillRandom(rest, TAG_SIZE, OVERHEAD)
-    const iv = rest.subarray(TAG_SIZE, TAG_SIZE + IV_SIZE)
-    const aead = this.#sealer(iv, rest.subarray(TAG_SIZE + IV_SIZE), context, size)
+    const sealer = this.#sealer(rest.subarray(TAG_SIZE))
+    if (context.length > 0) sealer.setAAD(context, { plaintextLength: size })
     for (let from = 0; from < size; from += PART)
-      yield aead.update(plaintext.subarray(from, from + PART))
-    aead.final()
-    rest.set(aead.getAuthTag())
+      yield sealer.update(plaintext.subarray(from, from + PART))
+    sealer.final()
+    rest.set(sealer.getAuthTag())
     yield rest
   }
 
@@ -104,21 +120,20 @@ export class Secret {
     }
   }
 
-  /** The cipher of a message, which has its context already. @param size bytes of the plaintext */
-  #sealer(
-    iv: Uint8Array,
-    nonce: Uint8Array,
-    context: Uint8Array,
-    size: number,
-  ): CipherGCM | CipherChaCha20Poly1305 {
-    const subkey = this.#subkey(iv)
-    const aead =
+  readonly #prepare = (): PreparedSealer => {
+    const ivAndNonce = randomBytes(IV_SIZE + NONCE_SIZE)
+    return { sealer: this.#sealer(ivAndNonce), ivAndNonce }
+  }
+
+  #sealer(ivAndNonce: Buffer): Sealer {
+    const subkey = this.#subkey(ivAndNonce.subarray(0, IV_SIZE))
+    const nonce = ivAndNonce.subarray(IV_SIZE)
+    const sealer =
       this.cipher === 'AES256'
         ? createCipheriv('aes-256-gcm', oneTimeKey(subkey), nonce)
         : createCipheriv('chacha20-poly1305', oneTimeKey(subkey), nonce, TAG)
     subkey.fill(0)
-    if (context.length > 0) aead.setAAD(context, { plaintextLength: size })
-    return aead
+    return sealer
   }
 }
 
