@@ -36,6 +36,8 @@ export function parseFirst(text: string): unknown {
 
 /** Bytes of a text from which on it pays to look at it before it is made a string. */
 const LARGE = 16_384
+const OPENING_BRACE = 0x7b
+const CLOSING_BRACE = 0x7d
 
 /**
  * The fields of the JSON object that a text in UTF-8 begins with, or of `null`.
@@ -43,6 +45,9 @@ const LARGE = 16_384
  * @throws JsonError when it begins with anything else
  */
 export function parseFields(bytes: Buffer): Fields {
+  // What clients send where they have nothing to say.
+  if (bytes.length === 2 && bytes[0] === OPENING_BRACE && bytes[1] === CLOSING_BRACE)
+    return NO_FIELDS
   const scanned = bytes.length > LARGE ? scanObject(bytes) : undefined
   if (scanned !== undefined) return new Fields(scanned)
   const text = textOf(bytes)
@@ -199,6 +204,8 @@ export class Fields {
     return bytes
   }
 }
+
+const NO_FIELDS = new Fields({})
 
 function changeOf(value: unknown, what: string): string | null | undefined {
   if (value === undefined || value === null || typeof value === 'string') return value
