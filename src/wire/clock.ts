@@ -25,12 +25,14 @@ export function watch(one: Ticking): void {
 
 export function unwatch(one: Ticking): void {
   watched.delete(one)
-  if (watched.size > 0) return
-  clearInterval(timer)
-  timer = undefined
 }
 
 function tick(): void {
   coarse = performance.now()
+  // Not as soon as it is: connections that come one at a time would make a timer each.
+  if (watched.size === 0) {
+    clearInterval(timer)
+    timer = undefined
+  }
   for (const one of watched) one.tick(coarse)
 }

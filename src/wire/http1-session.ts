@@ -245,6 +245,7 @@ export class Http1Session extends Protocol {
   #next(stream: Http1Stream): void {
     if (this.#stream !== stream) return
     this.#stream = undefined
+    if (stream.isLast && this.#input.length === 0) return this.endSoon()
     if (!stream.keepsAlive || this.#isDraining) return this.end()
     this.#headUntil = Number.POSITIVE_INFINITY
     this.#searched = 0

@@ -22,6 +22,8 @@ export class Http1Stream implements Stream {
   isGone = false
   /** Another request may follow. */
   keepsAlive: boolean
+  /** The client has said that none will. */
+  readonly isLast: boolean
   #whenTaken: (() => void) | undefined
   readonly #session: Http1Session
   readonly #expectsContinue: boolean
@@ -33,6 +35,7 @@ export class Http1Stream implements Stream {
     this.hasNoBody = hasNoBody
     this.isReceived = hasNoBody
     this.keepsAlive = head.keepsAlive
+    this.isLast = !head.keepsAlive
     this.#expectsContinue = head.expectsContinue
     this.#isHttp10 = head.isHttp10
   }

@@ -10,7 +10,7 @@ import { SOCKET_LIMIT } from './limits.ts'
 /** What the framing needs of a socket. */
 export type Socket = Pick<
   NetSocket,
-  'write' | 'end' | 'destroy' | 'pause' | 'resume' | 'writableLength' | 'destroyed'
+  'write' | 'end' | 'destroySoon' | 'destroy' | 'pause' | 'resume' | 'writableLength' | 'destroyed'
 >
 
 /** Enough for one answer: many connections have no more. */

@@ -84,6 +84,12 @@ export abstract class Protocol {
     if (this.#isPaused) this.#socket.resume()
   }
 
+  /** The same where the client has said all that it has to say: as soon as it has been sent all of it, nobody waits for its end. */
+  protected endSoon(): void {
+    this.end()
+    this.#socket.destroySoon()
+  }
+
   protected destroy(): void {
     this.isOver = true
     this.#socket.destroy()

@@ -138,6 +138,10 @@ export class FakeSocket {
     this.hasEnded = true
   }
 
+  destroySoon(): void {
+    if (this.writableLength === 0) this.destroy()
+  }
+
   destroy(): void {
     this.destroyed = true
   }

@@ -29,7 +29,8 @@ async function open(
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const { port } = server.address() as AddressInfo
+  const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   t.after(() => {
     client.destroy()
     server.close()
@@ -103,6 +104,41 @@ test('the end of what a client says is seen behind its last byte', async (t) => 
   const { client } = await open(t, echo)
   client.end(requests(0, 4))
   assert.deepEqual(await bodies(client, 4), expected(4))
+})
+
+/** Milliseconds; a server that waits for the client to follow waits for longer. */
+const AT_ONCE = 600
+
+/** How many bytes came until the server had said all, and how long it then waited for the client, which says nothing. */
+async function waitedFor(
+  client: Socket,
+  server: Socket,
+): Promise<{ length: number; time: number }> {
+  let length = 0
+  client.on('data', (chunk: Buffer) => (length += chunk.length))
+  const ended = once(client, 'end').then(() => performance.now())
+  const closed = once(server, 'close').then(() => performance.now())
+  return { time: (await closed) - (await ended), length }
+}
+
+test('a connection whose client has said that it is the last request is not waited for, and its answer is whole', async (t) => {
+  const size = 8_000_000
+  const serve: Serve = (stream) => stream.respond(HEAD, Buffer.alloc(size, 'x'), false)
+  const { client, server } = await open(t, serve)
+  const lasted = waitedFor(client, await server)
+  client.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n')
+  const { length, time } = await lasted
+  assert.ok(length > size)
+  assert.ok(time < AT_ONCE, String(time))
+})
+
+test('a connection whose client says more than it has announced is waited for, so that nothing of the answer is lost', async (t) => {
+  const serve: Serve = (stream) => stream.respond(HEAD, 'x', false)
+  const { client, server } = await open(t, serve)
+  const lasted = waitedFor(client, await server)
+  client.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET')
+  const { time } = await lasted
+  assert.ok(time >= AT_ONCE, String(time))
 })
 
 test('bytes that come in another way than from the socket are read as well', async (t) => {
