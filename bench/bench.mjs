@@ -1,6 +1,6 @@
 // What we promise about speed, and whether it holds: figures beside those of Node's bare servers in the same run, in turns, since machines
 // are noisy and only ratios mean anything. Processes are a tenth faster or slower than others of the same program for as long as
-// they live, so there are new ones every other round. `npm run bench -- --rounds 5 --seconds 1.5`; --details adds what each operation costs, and
+// they live, so each round has its own. `npm run bench -- --rounds 5 --seconds 1.5`; --details adds what each operation costs, and
 // --write puts the tables into docs/performance.md.
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -27,14 +27,14 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
 /** Seconds of each kind of load before anything is measured: the compiler takes that long to settle. */
-const WARM_UP = 3
-/** That many are measured with the same processes. */
-const ROUNDS_PER_PROCESS = 2
+const WARM_UP = 2
+/** How often a round measures what differs more from one time to the next than the others do. */
+const TIMES = { single: 3, fresh: 2, resumed: 2, audit: 2, workers: 2 }
 const FEW_KEYS = 1000
 
 const lines = []
 print(
-  `Node ${process.version}, ${cpus().length} cores, medians of ${rounds} interleaved rounds, with new processes every other round; one worker, key cached, logs off.\n`,
+  `Node ${process.version}, ${cpus().length} cores, medians of ${rounds} interleaved rounds, each with its own processes; one worker, key cached, logs off.\n`,
 )
 print('| | must | goal | measured | |')
 print('| --- | ---: | ---: | ---: | --- |')
@@ -72,7 +72,7 @@ async function requests() {
     resumed: { ...once, resume: true },
   }
   const ratios = Object.fromEntries([...Object.keys(loads), 'audit'].map((name) => [name, []]))
-  for (let left = rounds; left > 0; left -= ROUNDS_PER_PROCESS) {
+  for (let round = 0; round < rounds; round++) {
     const ours = await startOurs()
     const audited = await startOurs({ audit: true })
     const bare = { h1: await startBare('h1'), h2: await startBare('h2') }
@@ -85,12 +85,14 @@ async function requests() {
     })
     for (const { run } of pairs) run({ seconds: WARM_UP })
     load(audited, { seconds: WARM_UP })
-    for (let round = 0; round < Math.min(left, ROUNDS_PER_PROCESS); round++) {
-      for (const { name, run } of pairs) {
+    for (const { name, run } of pairs) {
+      const unit = name === 'single' ? 'p50' : 'cpu'
+      for (let time = 0; time < (TIMES[name] ?? 1); time++) {
         const [mine, yardstick] = run({ seconds })
-        const unit = name === 'single' ? 'p50' : 'cpu'
         ratios[name].push(mine[unit] / yardstick[unit])
       }
+    }
+    for (let time = 0; time < TIMES.audit; time++) {
       const [plain, written] = [ours, audited].map((server) => load(server, { seconds }).cpu)
       ratios.audit.push(written / plain)
     }
@@ -132,10 +134,10 @@ async function workers() {
   if (!help.includes('--workers')) return
   const options = { inFlight: 64, connections: 8 }
   const ratios = []
-  for (let left = rounds; left > 0; left -= ROUNDS_PER_PROCESS) {
+  for (let round = 0; round < rounds; round++) {
     const [one, two] = [await startOurs(), await startOurs({ flags: ['--workers', '2'] })]
     for (const server of [one, two]) load(server, { ...options, seconds: WARM_UP })
-    for (let round = 0; round < Math.min(left, ROUNDS_PER_PROCESS); round++) {
+    for (let time = 0; time < TIMES.workers; time++) {
       const [single, both] = [one, two].map((server) => load(server, { ...options, seconds }).cpu)
       ratios.push(both / single)
     }
