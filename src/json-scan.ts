@@ -13,8 +13,8 @@ const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COLON = 0x3a
 const COMMA = 0x2c
-const OPENING_BRACE = 0x7b
-const CLOSING_BRACE = 0x7d
+export const OPENING_BRACE = 0x7b
+export const CLOSING_BRACE = 0x7d
 const SMALL_N = 0x6e
 
 /** A long string value that is base64. Its bytes stand where it stood. */

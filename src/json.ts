@@ -7,7 +7,7 @@
 import { isAscii } from 'node:buffer'
 
 import { endOfString, namesByObject } from './json-names.ts'
-import { Base64Value, scanObject } from './json-scan.ts'
+import { Base64Value, CLOSING_BRACE, OPENING_BRACE, scanObject } from './json-scan.ts'
 
 /** What a text or a field is not: never carries any part of the input. */
 export class JsonError extends Error {
@@ -36,8 +36,6 @@ export function parseFirst(text: string): unknown {
 
 /** Bytes of a text from which on it pays to look at it before it is made a string. */
 const LARGE = 16_384
-const OPENING_BRACE = 0x7b
-const CLOSING_BRACE = 0x7d
 
 /**
  * The fields of the JSON object that a text in UTF-8 begins with, or of `null`.

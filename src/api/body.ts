@@ -1,10 +1,10 @@
 /** A request's JSON body, with the Go server's messages for what is wrong with it. */
 
 import { KesError } from '../errors.ts'
+import { OPENING_BRACE } from '../json-scan.ts'
 import { Fields, JsonError, parseFields, parseList, textOf } from '../json.ts'
 
 const NO_BYTES = Buffer.alloc(0)
-const OPENING_BRACE = 0x7b
 
 /** Every method throws KesError BAD_BODY when the body, or the field, is not what it should be. */
 export class Body {

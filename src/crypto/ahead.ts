@@ -1,14 +1,15 @@
 /**
  * What is used once, made before it is needed: a few at a time cost half of what each costs by itself, and nobody waits
  * for them. Only for who needs one after the other, since what is not used was made for nothing (docs/adr/0013).
+ * As with the pool of random bytes, a machine resumed from a snapshot must not use one twice for longer than MAX_AGE.
  */
+
+import { MAX_AGE } from './random.ts'
 
 /** How many are made at a time. */
 const BATCH = 8
 /** How many somebody must have needed in a row. */
 const ENOUGH = 64
-/** Milliseconds: as with the pool of random bytes, a machine resumed from a snapshot must not use one twice for longer. */
-const MAX_AGE = 1000
 
 /** Who needs them. Never looked at, so that nothing here keeps what the owner has let go. */
 export type Owner = object

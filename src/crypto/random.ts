@@ -7,7 +7,8 @@
 import { randomFillSync } from 'node:crypto'
 
 const SIZE = 4096
-const MAX_AGE = 1000
+/** Milliseconds that what is to be used once may be kept for its use. */
+export const MAX_AGE = 1000
 /** So few bytes a loop copies faster than a call out of JavaScript. */
 const LOOP = 64
 

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 
 import { type Cipher, mac, OVERHEAD, type Sealed, Secret } from '#src/crypto/aead.js'
 import { bytes, flipBit, RUNS } from '../support/bytes.ts'
+import { apart } from '../support/seals.ts'
 
 const CIPHERS: readonly Cipher[] = ['AES256', 'ChaCha20']
 const SECRET = Buffer.alloc(32, 7)
@@ -17,14 +18,6 @@ function seal(cipher: Cipher, secret: Uint8Array, plaintext: Uint8Array, context
 
 function open(cipher: Cipher, secret: Uint8Array, sealed: Sealed, context: Uint8Array) {
   return new Secret(cipher, secret).open(sealed, context)
-}
-
-function apart(sealed: Buffer): Sealed {
-  return {
-    body: sealed.subarray(0, -28),
-    iv: sealed.subarray(-28, -12),
-    nonce: sealed.subarray(-12),
-  }
 }
 
 for (const cipher of CIPHERS) {

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Secret } from '#src/crypto/aead.js'
 import { Ahead } from '#src/crypto/ahead.js'
 import { bytes } from '../support/bytes.ts'
+import { apart } from '../support/seals.ts'
 
 /** More in a row than it takes until some are made ahead. */
 const MANY = 100
@@ -123,12 +124,11 @@ for (const cipher of ['AES256', 'ChaCha20'] as const) {
     for (let i = 0; i < 5 * MANY; i++) {
       const [plaintext, context] = [bytes(`plaintext ${i}`), bytes(i % 3 === 0 ? '' : `${i}`)]
       const sealed = secret.seal(plaintext, context)
-      const iv = sealed.subarray(-28, -12)
-      const nonce = sealed.subarray(-12)
-      const body = sealed.subarray(0, -28)
-      assert.deepEqual(secret.open({ iv, nonce, body }, context), plaintext)
-      assert.equal(secret.open({ iv, nonce, body }, bytes('another')), undefined)
-      seen.add(iv.toString('hex')).add(nonce.toString('hex'))
+      const parts = apart(sealed)
+      assert.deepEqual(secret.open(parts, context), plaintext)
+      assert.equal(secret.open(parts, bytes('another')), undefined)
+      seen.add(sealed.toString('hex', sealed.length - 28, sealed.length - 12))
+      seen.add(sealed.toString('hex', sealed.length - 12))
       if (i % 5 !== 0) await nextTurn()
     }
     assert.equal(seen.size, 10 * MANY)
@@ -141,11 +141,7 @@ test('secrets that seal in turns each open their own messages', async () => {
     // Long enough in a row for some to be made ahead, and not all of them used.
     const mine = Math.floor(i / 91) % 2
     const sealed = secrets[mine]?.seal(bytes('p'), bytes('c')) ?? Buffer.alloc(0)
-    const parts = {
-      iv: sealed.subarray(-28, -12),
-      nonce: sealed.subarray(-12),
-      body: sealed.subarray(0, -28),
-    }
+    const parts = apart(sealed)
     assert.deepEqual(secrets[mine]?.open(parts, bytes('c')), bytes('p'))
     assert.equal(secrets[1 - mine]?.open(parts, bytes('c')), undefined)
     await nextTurn()

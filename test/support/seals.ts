@@ -1,5 +1,6 @@
-/** What two seals must never have in common. */
+/** Seals, taken apart, and what two of them must never have in common. */
 
+import type { Sealed } from '#src/crypto/aead.js'
 import { Key } from '#src/keys/key.js'
 
 /** Bytes of each: chance repeats none of a few million such. */
@@ -33,4 +34,13 @@ export function repeated(prints: Buffer): number {
   for (let i = 0; i < sorted.length; i++) sorted[i] = prints.readBigUInt64LE(i * PRINT)
   sorted.sort()
   return sorted.filter((print, i) => print === sorted[i + 1]).length
+}
+
+/** A message with its iv and nonce at the end. */
+export function apart(sealed: Buffer): Sealed {
+  return {
+    body: sealed.subarray(0, -28),
+    iv: sealed.subarray(-28, -12),
+    nonce: sealed.subarray(-12),
+  }
 }
