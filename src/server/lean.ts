@@ -1,7 +1,6 @@
 /** HTTP by our own framing (wire/): exchanges on its streams, over `node:tls` or `node:net`. */
 
-import { createServer as createPlainServer, type Server as NetServer, type Socket } from 'node:net'
-import { createServer, type Server as TlsServer } from 'node:tls'
+import { createServer, type Socket } from 'node:net'
 
 import type { Reply } from '../api/route.ts'
 import type { Follower } from '../telemetry/stream.ts'
@@ -10,11 +9,9 @@ import type { Receiver, Stream } from '../wire/request.ts'
 import { speak } from '../wire/serve.ts'
 import type { Connection } from './connection.ts'
 import { Exchange, type Events, FOLLOWER_BACKLOG } from './exchange.ts'
-import type { Stack, StackOptions } from './stack.ts'
+import { LeanAcceptor, TCP_OPTIONS } from './lean-acceptor.ts'
+import type { PlainStack, SecuredStack, StackOptions } from './stack.ts'
 import type { State } from './state.ts'
-
-// Half-open: who has said all that he wants to say still gets his answers.
-const OWN = { noDelay: true, allowHalfOpen: true }
 
 abstract class Lean {
   readonly #options: Omit<StackOptions, 'tls'>
@@ -34,20 +31,18 @@ abstract class Lean {
   }
 }
 
-export class LeanStack extends Lean implements Stack {
-  readonly server: TlsServer
+export class LeanStack extends Lean implements SecuredStack {
+  readonly acceptor: LeanAcceptor
 
   constructor(options: StackOptions) {
     super(options)
-    this.server = createServer({ ...options.tls, ...OWN })
-    // A handshake that failed, or took too long.
-    this.server.on('tlsClientError', (_error, socket) => socket.destroy())
+    this.acceptor = new LeanAcceptor(options.tls)
   }
 }
 
 /** Without TLS. */
-export class PlainLeanStack extends Lean implements Stack<NetServer> {
-  readonly server = createPlainServer(OWN)
+export class PlainLeanStack extends Lean implements PlainStack {
+  readonly server = createServer(TCP_OPTIONS)
 }
 
 export class LeanExchange extends Exchange implements Receiver {

@@ -9,14 +9,15 @@ import type { TLSSocket } from 'node:tls'
 
 import { certificateFault, type Peer, peerOf } from '../auth/peer.ts'
 import type { Address } from '../fields.ts'
+import type { Acceptor } from './acceptor.ts'
 import type { Connection } from './connection.ts'
 import { whenPast } from './expiry.ts'
-import { Port } from './port.ts'
-import type { Stack, StackOptions } from './stack.ts'
+import { type Handshake, Port } from './port.ts'
+import type { StackOptions } from './stack.ts'
 import type { Stacks } from './stacks.ts'
 import type { Tls } from './tls.ts'
 
-/** Word for word Go's. */
+/** What a client is told that speaks no TLS: word for word Go's. */
 const PLAIN_HTTP =
   'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
 
@@ -28,7 +29,7 @@ export interface ListenerOptions extends Omit<StackOptions, 'tls'> {
 
 export class Listener {
   readonly #options: ListenerOptions
-  readonly #stack: Stack
+  readonly #acceptor: Acceptor
   /** Handshakes go on under the rules that they began with. */
   readonly #port: Port<Tls>
   #tls: Tls
@@ -36,28 +37,30 @@ export class Listener {
   constructor(options: ListenerOptions) {
     this.#options = options
     this.#tls = options.tls
-    this.#stack = new options.Stack({
-      ...options,
-      tls: options.tls.options,
+    const stack = new options.Stack(options)
+    this.#acceptor = stack.acceptor
+    this.#port = new Port(stack.acceptor.server)
+    stack.acceptor.watch<Handshake<Tls>>({
+      begin: (socket) => this.#port.beginHandshake(socket, this.#tls),
+      end: (handshake, socket) => {
+        this.#port.endHandshake(handshake)
+        // Not if its certificate was verified, or was not, by rules that are none any more.
+        const isJudged = handshake.rules.trust === this.#tls.trust
+        const connection = isJudged ? this.#admit(socket, handshake.socket) : undefined
+        if (connection === undefined) socket.destroy()
+        else stack.speak(socket, connection)
+      },
+      fail: ({ socket }, { code }) => {
+        if (code === 'ERR_SSL_HTTP_REQUEST') socket.end(PLAIN_HTTP)
+      },
     })
-    const { server } = this.#stack
-    this.#port = new Port(server)
-    server.on('secureConnection', (socket: TLSSocket) => {
-      const handshake = this.#port.endHandshake(socket)
-      // Not if its certificate was verified, or was not, by rules that are none any more.
-      const isJudged = handshake?.rules.trust === this.#tls.trust
-      const connection = isJudged ? this.#admit(socket) : undefined
-      if (connection === undefined) socket.destroy()
-      else this.#stack.speak(socket, connection)
-    })
-    this.#answerPlainHttp()
   }
 
   /** @param ticketKeys what sessions are resumed by. @throws the errors of listen(2) */
   async listen(address: Address, ticketKeys: Buffer): Promise<AddressInfo> {
     const bound = await this.#port.listen(address)
     // Now and not before: a worker of a cluster has just been given those that the first worker began with.
-    this.#stack.server.setTicketKeys(ticketKeys)
+    this.#acceptor.useTicketKeys(ticketKeys)
     return bound
   }
 
@@ -72,14 +75,14 @@ export class Listener {
     if (tls.fingerprint === this.#tls.fingerprint) return false
     const isTrustChanged = tls.trust !== this.#tls.trust
     this.#tls = tls
-    this.#stack.server.setSecureContext({ ...tls.options, ticketKeys })
+    this.#acceptor.use(tls, ticketKeys)
     if (isTrustChanged) for (const connection of this.#port.connections) connection.drain()
     return true
   }
 
   /** From now on sessions are resumed by these keys, and by no others. */
   useTicketKeys(ticketKeys: Buffer): void {
-    this.#stack.server.setTicketKeys(ticketKeys)
+    this.#acceptor.useTicketKeys(ticketKeys)
   }
 
   /** Accepts no more. @param grace milliseconds for requests that run */
@@ -88,7 +91,7 @@ export class Listener {
   }
 
   /** The connection of a client that may send requests. */
-  #admit(socket: TLSSocket): Connection | undefined {
+  #admit(socket: TLSSocket, tcp: Socket): Connection | undefined {
     const certificate = socket.getPeerX509Certificate()
     const state = this.#options.state()
     if (certificate === undefined && !state.admitsAnonymous) return undefined
@@ -97,13 +100,13 @@ export class Listener {
       const fault = this.#fault(socket, peer)
       if (fault !== undefined) {
         state.log.write('WARN', `client certificate refused: ${fault}`, {
-          'req.ip': socket.remoteAddress,
+          'req.ip': tcp.remoteAddress,
           'req.identity': peer?.identity,
         })
         return undefined
       }
     }
-    return this.#track(socket, peer)
+    return this.#track(socket, tcp, peer)
   }
 
   #fault(socket: TLSSocket, peer: Peer | undefined): string | undefined {
@@ -112,24 +115,12 @@ export class Listener {
     return peer && certificateFault(peer, Date.now())
   }
 
-  #track(socket: TLSSocket, peer: Peer | undefined): Connection {
-    const connection = this.#port.track(socket, peer)
+  #track(socket: TLSSocket, tcp: Socket, peer: Peer | undefined): Connection {
+    const connection = this.#port.track(socket, tcp.remoteAddress, peer)
     if (this.#tls.verify && peer) {
       const forget = whenPast(peer.notAfter, () => connection.drain())
       socket.on('close', forget)
     }
     return connection
-  }
-
-  /** Tells a client that speaks no TLS what is wrong, as Go's server does. */
-  #answerPlainHttp(): void {
-    const { server } = this.#stack
-    server.prependListener('connection', (socket: Socket) => {
-      this.#port.beginHandshake(socket, this.#tls)
-    })
-    server.prependListener('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-      if (error.code === 'ERR_SSL_HTTP_REQUEST')
-        this.#port.handshakeOf(socket)?.socket.end(PLAIN_HTTP)
-    })
   }
 }

@@ -3,19 +3,19 @@
 import {
   createServer as createPlainServer,
   type IncomingMessage,
-  type Server as HttpServer,
   type ServerOptions,
   type ServerResponse,
 } from 'node:http'
-import { createServer, type Server as HttpsServer } from 'node:https'
+import { createServer } from 'node:https'
 import type { Server as NetServer, Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
+import { type Server as TlsServer, TLSSocket } from 'node:tls'
 
 import { HEAD_TIMEOUT, HEADER_LIMIT, IDLE_TIMEOUT, REQUEST_TIMEOUT } from '../wire/limits.ts'
+import { NodeAcceptor } from './acceptor.ts'
 import type { Connection } from './connection.ts'
 import { Http1Exchange } from './http1.ts'
 import { Http2Exchange, refuseStream, serveHttp2 } from './http2.ts'
-import { endPolitely, type Stack, type StackOptions } from './stack.ts'
+import { endPolitely, type PlainStack, type SecuredStack, type StackOptions } from './stack.ts'
 
 const OWN: ServerOptions = {
   noDelay: true,
@@ -26,7 +26,7 @@ const OWN: ServerOptions = {
   connectionsCheckingInterval: 2000,
 }
 
-abstract class Classes<Server extends HttpServer | HttpsServer> {
+abstract class Classes<Server extends NetServer> {
   readonly server: Server
   readonly #options: Omit<StackOptions, 'tls'>
   readonly #connections = new WeakMap<object, Connection>()
@@ -84,14 +84,17 @@ abstract class Classes<Server extends HttpServer | HttpsServer> {
   }
 }
 
-export class NodeStack extends Classes<HttpsServer> implements Stack {
+export class NodeStack extends Classes<TlsServer> implements SecuredStack {
+  readonly acceptor: NodeAcceptor
+
   constructor(options: StackOptions) {
-    super(createServer({ ...options.tls, ...OWN }), 'secureConnection', options)
+    super(createServer({ ...options.tls.options, ...OWN }), 'secureConnection', options)
+    this.acceptor = new NodeAcceptor(this.server)
   }
 }
 
 /** Without TLS. */
-export class PlainNodeStack extends Classes<HttpServer> implements Stack<NetServer> {
+export class PlainNodeStack extends Classes<NetServer> implements PlainStack {
   constructor(options: Omit<StackOptions, 'tls'>) {
     super(createPlainServer(OWN), 'connection', options)
   }

@@ -3,11 +3,11 @@
  */
 
 import { constants } from 'node:crypto'
-import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
-import type { Server as TlsServer, TlsOptions } from 'node:tls'
+import type { AddressInfo, Server, Socket } from 'node:net'
 
 import type { Address } from '../fields.ts'
-import { Port } from './port.ts'
+import type { Acceptor, Terms } from './acceptor.ts'
+import { type Handshake, Port } from './port.ts'
 import type { Stack, StackOptions } from './stack.ts'
 import type { Stacks } from './stacks.ts'
 import type { Tls } from './tls.ts'
@@ -24,26 +24,26 @@ export interface OpenListenerOptions extends Omit<StackOptions, 'tls'> {
 
 export class OpenListener {
   readonly #port: Port<undefined>
-  readonly #secured: TlsServer | undefined
+  readonly #acceptor: Acceptor | undefined
 
   constructor({ tls, stacks, ...options }: OpenListenerOptions) {
-    const secured = tls && new stacks.Secured({ ...options, tls: openTls(tls) })
-    const stack: Stack<NetServer> = secured ?? new stacks.Plain(options)
-    const port = new Port<undefined>(stack.server)
-    this.#port = port
-    this.#secured = secured?.server
-    stack.server.maxConnections = MAX_CONNECTIONS
-    const speak = (socket: Socket): void => stack.speak(socket, port.track(socket))
-    if (secured === undefined) stack.server.on('connection', speak)
-    else {
-      secured.server.prependListener('connection', (socket: Socket) =>
-        port.beginHandshake(socket, undefined),
-      )
-      secured.server.on('secureConnection', (socket) => {
-        port.endHandshake(socket)
-        speak(socket)
-      })
+    if (tls === undefined) {
+      const stack = new stacks.Plain(options)
+      this.#port = portOf(stack.server)
+      stack.server.on('connection', (socket: Socket) => this.#speak(stack, socket, socket))
+      return
     }
+    const stack = new stacks.Secured({ ...options, tls: openTerms(tls) })
+    this.#acceptor = stack.acceptor
+    this.#port = portOf(stack.acceptor.server)
+    stack.acceptor.watch<Handshake<undefined>>({
+      begin: (socket) => this.#port.beginHandshake(socket, undefined),
+      end: (handshake, socket) => {
+        this.#port.endHandshake(handshake)
+        this.#speak(stack, socket, handshake.socket)
+      },
+      fail: () => {},
+    })
   }
 
   /** @throws the errors of listen(2) */
@@ -53,18 +53,28 @@ export class OpenListener {
 
   /** Handshakes that begin now show these certificates. */
   use(tls: Tls): void {
-    this.#secured?.setSecureContext(openTls(tls))
+    this.#acceptor?.use(openTerms(tls))
   }
 
   /** Accepts no more. @param grace milliseconds for requests that run */
   close(grace: number): Promise<void> {
     return this.#port.close(grace)
   }
+
+  #speak(stack: Stack, socket: Socket, tcp: Socket): void {
+    stack.speak(socket, this.#port.track(socket, tcp.remoteAddress))
+  }
+}
+
+function portOf(server: Server): Port<undefined> {
+  server.maxConnections = MAX_CONNECTIONS
+  return new Port(server)
 }
 
 /** The server's certificate, and nothing asked of the client. */
-function openTls({ options }: Tls): TlsOptions {
+function openTerms({ options }: Tls): Terms {
   const { ca: _, sessionIdContext: __, ...rest } = options
   // Nobody has to renew keys of tickets that there are not; clients of this port come seldom.
-  return { ...rest, requestCert: false, secureOptions: constants.SSL_OP_NO_TICKET }
+  const own = { requestCert: false, secureOptions: constants.SSL_OP_NO_TICKET }
+  return { options: { ...rest, ...own }, verify: false }
 }

@@ -21,8 +21,7 @@ export interface Handshake<Rules> {
 export class Port<Rules> {
   readonly #server: Server
   readonly #connections = new Map<Socket, Connection>()
-  /** By address and port of the client. */
-  readonly #handshakes = new Map<string, Handshake<Rules>>()
+  readonly #handshakes = new Set<Handshake<Rules>>()
 
   constructor(server: Server) {
     this.#server = server
@@ -47,30 +46,21 @@ export class Port<Rules> {
   }
 
   /** A TCP connection is there. */
-  beginHandshake(socket: Socket, rules: Rules): void {
-    const key = remote(socket)
-    this.#handshakes.set(key, { socket, rules })
-    socket.once('close', () => this.#handshakes.delete(key))
-  }
-
-  /** @param socket the TLS socket on it */
-  handshakeOf(socket: Socket): Handshake<Rules> | undefined {
-    return this.#handshakes.get(remote(socket))
-  }
-
-  /** It was successful. @param socket the TLS socket on it */
-  endHandshake(socket: Socket): Handshake<Rules> | undefined {
-    const key = remote(socket)
-    const handshake = this.#handshakes.get(key)
-    this.#handshakes.delete(key)
+  beginHandshake(socket: Socket, rules: Rules): Handshake<Rules> {
+    const handshake = { socket, rules }
+    this.#handshakes.add(handshake)
+    socket.on('close', () => this.#handshakes.delete(handshake))
     return handshake
   }
 
-  /** Requests may come on it from now on. */
-  track(socket: Socket, peer?: Peer): Connection {
-    const connection = new Connection(socket.remoteAddress ?? '', peer, () =>
-      endPolitely(socket, () => socket.end()),
-    )
+  /** It was successful. */
+  endHandshake(handshake: Handshake<Rules>): void {
+    this.#handshakes.delete(handshake)
+  }
+
+  /** Requests may come on it from now on. @param ip the client's */
+  track(socket: Socket, ip: string | undefined, peer?: Peer): Connection {
+    const connection = new Connection(ip ?? '', peer, () => endPolitely(socket, () => socket.end()))
     this.#connections.set(socket, connection)
     socket.on('close', () => this.#connections.delete(socket))
     socket.on('error', () => socket.destroy())
@@ -80,7 +70,7 @@ export class Port<Rules> {
   /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
   async close(grace: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    for (const { socket } of this.#handshakes.values()) socket.destroy()
+    for (const { socket } of this.#handshakes) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()
     const timer = setTimeout(() => {
       for (const socket of this.#connections.keys()) socket.destroy()
@@ -88,8 +78,4 @@ export class Port<Rules> {
     await closed
     clearTimeout(timer)
   }
-}
-
-function remote({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`
 }

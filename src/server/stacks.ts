@@ -1,14 +1,12 @@
 /** The implementation of HTTP that the config names. Node's classes are loaded only where they are used: a start is mostly loading. */
 
-import type { Server as NetServer } from 'node:net'
-
 import { LeanStack, PlainLeanStack } from './lean.ts'
-import type { Stack, StackOptions } from './stack.ts'
+import type { PlainStack, SecuredStack, StackOptions } from './stack.ts'
 
 export interface Stacks {
-  readonly Secured: new (options: StackOptions) => Stack
+  readonly Secured: new (options: StackOptions) => SecuredStack
   /** Without TLS. */
-  readonly Plain: new (options: Omit<StackOptions, 'tls'>) => Stack<NetServer>
+  readonly Plain: new (options: Omit<StackOptions, 'tls'>) => PlainStack
 }
 
 export async function stacksOf(http: 'node' | 'lean'): Promise<Stacks> {

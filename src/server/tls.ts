@@ -13,6 +13,10 @@ import {
   systemCaPlaces,
   TlsFileError,
 } from '../pem.ts'
+import { HANDSHAKE_TIMEOUT } from '../wire/limits.ts'
+
+/** As RFC 7301, 3.1 has them: Node would write a list in that way anew for each connection. */
+const PROTOCOLS = Buffer.from('\x02h2\x08http/1.1')
 
 /** Checked: nothing of it is refused when it is put to use. */
 export interface Tls {
@@ -45,8 +49,8 @@ export function loadTls({ tls: files, address }: Pick<Config, 'tls' | 'address'>
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: 'TLSv1.2',
-    ALPNProtocols: ['h2', 'http/1.1'],
-    handshakeTimeout: 10_000,
+    ALPNProtocols: PROTOCOLS,
+    handshakeTimeout: HANDSHAKE_TIMEOUT,
     // A session made under other rules must not be resumed under these.
     sessionIdContext: trust,
   }

@@ -53,6 +53,8 @@ export const SETTINGS_FRAMES: Allowance = { burst: 20, perSecond: 1 }
 export const IDLE_FRAMES: Allowance = { burst: 500, perSecond: 50 }
 export const WINDOW_UPDATES: Allowance = { burst: 10_000, perSecond: 10_000 }
 
+/** Milliseconds for a TLS handshake. */
+export const HANDSHAKE_TIMEOUT = 10_000
 /** Milliseconds from the end of the handshake to the first whole head, and from a head's first byte to its last. */
 export const HEAD_TIMEOUT = 10_000
 /** Milliseconds for a whole HTTP/1.1 request. */
