@@ -4,6 +4,7 @@
  */
 
 import type { OverloadConfig } from '../config/config.ts'
+import { Backlog } from './backlog.ts'
 
 /** Milliseconds that the server must have been behind, all the time, before it refuses anything. */
 const LASTING = 1000
@@ -13,6 +14,7 @@ const IDLE = 500
 export class Admission {
   readonly #clock: () => number
   readonly #atEndOfTurn: (act: () => void) => void
+  readonly #backlog: Backlog
   /** What is read in one turn of the event loop waits for what was read before it. */
   #isInTurn = false
   #turnBegan = 0
@@ -25,9 +27,11 @@ export class Admission {
   constructor(
     clock = (): number => performance.now(),
     atEndOfTurn: (act: () => void) => void = setImmediate,
+    backlog = new Backlog(),
   ) {
     this.#clock = clock
     this.#atEndOfTurn = atEndOfTurn
+    this.#backlog = backlog
   }
 
   /** To be asked for each request. @param running requests that are not answered yet @param now by the clock */
@@ -35,9 +39,17 @@ export class Admission {
     if (!this.#isInTurn) this.#beginTurn(now)
     this.#delay = delay
     if (inFlight > 0 && running > inFlight) return false
-    if (now - this.#turnBegan <= delay || delay === 0) return true
+    if (delay === 0) return true
+    const behindSince = this.#backlog.behindSince(running, delay, LASTING, now)
+    if (behindSince !== undefined && now - behindSince > LASTING) return false
+    if (now - this.#turnBegan <= delay) return true
     // Not only when the turn has ended: it may be as long as all requests take that have come.
     return now - this.#behindSince <= LASTING
+  }
+
+  /** To be told of each request that is done, not of those that are refused. */
+  done(): void {
+    this.#backlog.done()
   }
 
   #beginTurn(now: number): void {

@@ -231,6 +231,7 @@ export class Pipeline {
   }
 
   readonly #handle = (exchange: Exchange): void => {
+    this.#admission.done()
     const reply = this.reply(exchange)
     if (!(reply instanceof Promise)) return this.#answer(exchange, reply)
     reply.then(

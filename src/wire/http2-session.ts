@@ -260,8 +260,10 @@ export class Http2Session extends Protocol implements FrameSink {
   #onReset(id: number, length: number): boolean {
     if (length !== 4) return this.#fail(h2.FRAME_SIZE_ERROR)
     if (id === 0 || this.#isUnknown(id)) return this.#fail(h2.PROTOCOL_ERROR)
-    if (!this.#resets.spend()) return this.#fail(h2.ENHANCE_YOUR_CALM)
     const stream = this.#streams.get(id)
+    // Whoever has the whole answer need not send the rest of a body that nobody wants.
+    const isAnswered = stream?.isSent === true
+    if (!isAnswered && !this.#resets.spend()) return this.#fail(h2.ENHANCE_YOUR_CALM)
     if (stream === undefined) return true
     this.#forget(stream, false)
     stream.gone()

@@ -159,8 +159,19 @@ test(
 
 const STREAMS = 200
 const CONNECTIONS = 3
+/** Refusals: more than a connection's streams may be reset. */
+const ENOUGH = 600
 
-test('under more load than it can bear, a server answers right or not at all, at once, and stays small', async (t) => {
+/** A small request waits in a turn of the event loop; a large one for the rest of itself, in windows and sockets. */
+const SIZES = { small: 1, large: 200 }
+
+for (const [size, entries] of Object.entries(SIZES)) {
+  test(`under more ${size} requests than it can bear, a server answers right or not at all, at once, and stays small`, (t) =>
+    overload(t, entries))
+}
+
+/** @param entries how much each request asks for */
+async function overload(t: TestContext, entries: number): Promise<void> {
   const files = await serverFiles(t, {
     config: 'keys: [ { name: a } ]\noverload: { delay: 100us }',
   })
@@ -168,14 +179,20 @@ test('under more load than it can bear, a server answers right or not at all, at
   const first = await ask(server.port, files.admin, 'PUT', '/v1/key/generate/a', { body: '{}' })
   const { plaintext, ciphertext } = JSON.parse(first.body) as Record<string, string>
   const counts = { right: 0, refused: 0 }
+  const isBulk = entries > 1
+  const list = <T>(one: T): T | T[] => (isBulk ? Array<T>(entries).fill(one) : one)
+  const right = `${JSON.stringify(list({ plaintext }))}\n`
   const load = await keepAsking(
     t,
     server.port,
     files.admin,
-    JSON.stringify({ ciphertext }),
+    {
+      path: `/v1/key${isBulk ? '/bulk' : ''}/decrypt/a`,
+      body: JSON.stringify(list({ ciphertext })),
+    },
     (answer) => {
       if (answer.status === 200) {
-        assert.equal(answer.body, `{"plaintext":"${plaintext}"}\n`)
+        assert.equal(answer.body, right)
         counts.right++
       } else {
         assertRefused(answer)
@@ -183,16 +200,17 @@ test('under more load than it can bear, a server answers right or not at all, at
       }
     },
   )
-  await eventually('some are refused', () => load.failure() !== undefined || counts.refused > 200)
+  await eventually(
+    'some are refused',
+    () => load.failure() !== undefined || counts.refused > ENOUGH,
+  )
   for (const path of ['/version', '/v1/ready'])
     assert.equal((await ask(server.port, files.admin, 'GET', path)).status, 200)
-  const refused = counts.refused
-  const right = counts.right
+  const { ...before } = counts
   await eventually(
     'others are served',
-    () => load.failure() !== undefined || counts.right > right + 200,
+    () => load.failure() !== undefined || counts.right > before.right + 200,
   )
-  assert.ok(counts.refused >= refused)
   assert.ok(residentMiB(server.pid) < 300, `${residentMiB(server.pid)} MiB`)
   await load.stop()
   assert.equal(load.failure(), undefined)
@@ -200,7 +218,7 @@ test('under more load than it can bear, a server answers right or not at all, at
     body: '{}',
   })
   assert.equal(status, 200)
-})
+}
 
 interface Load {
   /** What was wrong with an answer. */
@@ -213,7 +231,7 @@ async function keepAsking(
   t: TestContext,
   port: number,
   who: { readonly key: string; readonly cert: string },
-  body: string,
+  { path, body }: { readonly path: string; readonly body: string },
   check: (answer: Answer) => void,
 ): Promise<Load> {
   let isOver = false
@@ -221,7 +239,7 @@ async function keepAsking(
   const work = async ({ http2 }: Awaited<ReturnType<typeof openSession>>): Promise<void> => {
     while (!isOver && failure === undefined) {
       try {
-        const stream = http2.request({ ':method': 'PUT', ':path': '/v1/key/decrypt/a' })
+        const stream = http2.request({ ':method': 'PUT', ':path': path })
         stream.end(body)
         check(await answerOf(stream))
       } catch (error) {

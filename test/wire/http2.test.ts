@@ -366,6 +366,22 @@ test('rapid reset runs no more requests than the budget allows, and leaves none 
   assert.equal(goAway(framesOf(talk.socket.bytes)), ENHANCE_YOUR_CALM)
 })
 
+test('who sends no more of a body whose answer is there has reset nothing', async () => {
+  const talk = http2Talker((stream) => {
+    stream.respond(HEAD, 'enough', false)
+  })
+  await talk.say(HELLO)
+  for (let round = 1; round <= 2 * limits.RESETS.burst; round++) {
+    const id = 2 * round - 1
+    await talk.say(frame(h2.HEADERS, h2.END_HEADERS, id, put()))
+    await talk.say(frame(h2.RST_STREAM, 0, id, uint32(0)))
+  }
+  assert.equal(goAway(framesOf(talk.socket.bytes)), undefined)
+  assert.equal(talk.isOver, false)
+  await talk.say(request(1_000_001))
+  assert.equal(talk.streams.length, 2 * limits.RESETS.burst + 1)
+})
+
 test('more streams than may be are refused, and the others served', async () => {
   const talk = http2Talker(never)
   const ids = Array.from({ length: limits.STREAM_LIMIT + 5 }, (_, index) => 2 * index + 1)
