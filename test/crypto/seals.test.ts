@@ -17,15 +17,15 @@ test('in a million seals, by two processes and a thread, no data key, iv or nonc
     maxBuffer: 64 * 1_048_576,
   })
   const { stdout: thread } = new Worker(child, { argv: [String(two)], stdout: true })
-  const own = fingerprints(one)
+  const own = await fingerprints(one)
   const [{ stdout }, other] = await Promise.all([program, buffer(thread)])
   const prints = Buffer.concat([own, stdout, other])
   assert.equal(prints.length, 1_000_000 * PARTS * 8)
   assert.equal(repeated(prints), 0)
 })
 
-test('a nonce that came twice would be found', () => {
-  const prints = fingerprints(1000)
+test('a nonce that came twice would be found', async () => {
+  const prints = await fingerprints(1000)
   prints.copy(prints, 23_976, 8, 16)
   assert.equal(repeated(prints), 1)
 })

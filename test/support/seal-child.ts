@@ -2,4 +2,4 @@
 
 import { fingerprints } from './seals.ts'
 
-process.stdout.write(fingerprints(Number(process.argv[2])))
+process.stdout.write(await fingerprints(Number(process.argv[2])))

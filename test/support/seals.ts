@@ -1,10 +1,14 @@
 /** Seals, taken apart, and what two of them must never have in common. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 import type { Sealed } from '#src/crypto/aead.js'
 import { Key } from '#src/keys/key.js'
 
 /** Bytes of each: chance repeats none of a few million such. */
 const PRINT = 8
+/** Seals in a turn of the event loop: some find a cipher that was made ahead, some do not. */
+const PER_TURN = 16
 /** Data key, iv and nonce. */
 export const PARTS = 3
 
@@ -16,14 +20,16 @@ const key = new Key({
 })
 
 /** The first bytes of the data key, iv and nonce of so many seals. */
-export function fingerprints(count: number): Buffer {
+export async function fingerprints(count: number): Promise<Buffer> {
   const prints = Buffer.alloc(count * PARTS * PRINT)
   const context = Buffer.alloc(0)
-  for (let at = 0; at < prints.length; at += PARTS * PRINT) {
+  for (let i = 0; i < count; i++) {
+    const at = i * PARTS * PRINT
     const { plaintext, ciphertext } = key.dataKey(context)
     plaintext.copy(prints, at, 0, PRINT)
     ciphertext.copy(prints, at + PRINT, ciphertext.length - 28, ciphertext.length - 28 + PRINT)
     ciphertext.copy(prints, at + 2 * PRINT, ciphertext.length - 12, ciphertext.length - 12 + PRINT)
+    if (i % PER_TURN === 0) await nextTurn()
   }
   return prints
 }
