@@ -85,9 +85,9 @@ export class Listener {
     this.#acceptor.useTicketKeys(ticketKeys)
   }
 
-  /** Accepts no more. @param grace milliseconds for requests that run */
-  close(grace: number): Promise<void> {
-    return this.#port.close(grace)
+  /** Accepts no more. @param grace milliseconds for requests that run @param isShared as for `Port` */
+  close(grace: number, isShared: boolean): Promise<void> {
+    return this.#port.close(grace, isShared)
   }
 
   /** The connection of a client that may send requests. */

@@ -22,6 +22,7 @@ export class Port<Rules> {
   readonly #server: Server
   readonly #connections = new Map<Socket, Connection>()
   readonly #handshakes = new Set<Handshake<Rules>>()
+  #onEmpty = (): void => {}
 
   constructor(server: Server) {
     this.#server = server
@@ -62,14 +63,23 @@ export class Port<Rules> {
   track(socket: Socket, ip: string | undefined, peer?: Peer): Connection {
     const connection = new Connection(ip ?? '', peer, () => endPolitely(socket, () => socket.end()))
     this.#connections.set(socket, connection)
-    socket.on('close', () => this.#connections.delete(socket))
+    socket.on('close', () => {
+      this.#connections.delete(socket)
+      if (this.#connections.size === 0) this.#onEmpty()
+    })
     socket.on('error', () => socket.destroy())
     return connection
   }
 
-  /** Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now. */
-  async close(grace: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+  /**
+   * Accepts no more; idle connections end at once, others with their last request, at most `grace` ms from now.
+   *
+   * @param isShared with other processes: who comes meanwhile is closed, as long as there are connections. Node's cluster keeps a connection
+   *   that was on its way to a process that listens no more, until there is another one or the primary ends.
+   */
+  async close(grace: number, isShared = false): Promise<void> {
+    if (isShared) this.#server.on('connection', (socket: Socket) => socket.destroy())
+    const closed = isShared ? this.#closeWhenEmpty() : this.#closeNow()
     for (const { socket } of this.#handshakes) socket.destroy()
     for (const connection of this.#connections.values()) connection.drain()
     const timer = setTimeout(() => {
@@ -77,5 +87,14 @@ export class Port<Rules> {
     }, grace)
     await closed
     clearTimeout(timer)
+  }
+
+  async #closeWhenEmpty(): Promise<void> {
+    if (this.#connections.size > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
+    await this.#closeNow()
+  }
+
+  #closeNow(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()))
   }
 }

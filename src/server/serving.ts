@@ -230,11 +230,11 @@ export class Serving {
 
   /** Accepts no more, lets running requests end (at most 10 s), and closes the keystore. */
   async close(): Promise<void> {
-    const { listener, inFlight, stdout, stderr } = this.#parts
+    const { listener, inFlight, options, stdout, stderr } = this.#parts
     this.beginStop()
     this.state.audit.stream.close()
     this.state.log.stream.close()
-    await Promise.all([listener.close(GRACE), this.#door?.close(GRACE)])
+    await Promise.all([listener.close(GRACE, !options.bus.isAlone), this.#door?.close(GRACE)])
     inFlight.close()
     this.#unsubscribe()
     await Promise.all(this.#retiring)

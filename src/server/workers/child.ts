@@ -55,6 +55,8 @@ export class Child implements Member {
   readonly opened: Promise<string>
   /** @throws StartError */
   readonly listening: Promise<Addresses>
+  /** No request runs there any more. */
+  readonly stopped: Promise<void>
   readonly exited: Promise<void>
   /** When it began to listen, by `performance.now()`. */
   since: number | undefined
@@ -70,9 +72,11 @@ export class Child implements Member {
     const ready = milestone<void>()
     const opened = milestone<string>()
     const listening = milestone<Addresses>()
+    const stopped = milestone<void>()
     this.ready = ready.reached
     this.opened = opened.reached
     this.listening = listening.reached
+    this.stopped = stopped.reached
     const fail = (error: Error): void => {
       ready.reject(error)
       opened.reject(error)
@@ -86,13 +90,15 @@ export class Child implements Member {
       else if (message.kind === 'listening') {
         this.since = performance.now()
         listening.resolve(message)
-      } else if (message.kind === 'failed') fail(new StartError(message.message, message))
+      } else if (message.kind === 'stopped') stopped.resolve()
+      else if (message.kind === 'failed') fail(new StartError(message.message, message))
       else events.message(this, message)
     })
     this.exited = new Promise((resolve) => {
       const end = (how: string): void => {
         fail(new StartError(`a worker process ended before it served: ${how}`))
         events.ended(this, how)
+        stopped.resolve()
         resolve()
       }
       worker.process.once('error', (error) => end(error.message))

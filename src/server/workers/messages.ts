@@ -66,8 +66,10 @@ export type ToWorker =
       readonly ticketKeys: Uint8Array
     }
   | { readonly kind: 'stored'; readonly number: number; readonly outcome: StoreOutcome }
-  /** Let running requests end, and then end. */
+  /** Let running requests end, and say so. */
   | { readonly kind: 'stop' }
+  /** End, now that all have stopped: Node's cluster loses a connection that is on its way to a process that ends. */
+  | { readonly kind: 'leave' }
 
 export type BusFromWorker =
   | {
@@ -108,7 +110,12 @@ export type Progress =
 export type Business =
   BusFromWorker | { readonly kind: 'store'; readonly number: number; readonly call: StoreCall }
 
-export type FromWorker = Progress | Business
+/** No request runs any more, and none will. */
+export interface Stopped {
+  readonly kind: 'stopped'
+}
+
+export type FromWorker = Progress | Business | Stopped
 
 /** A call on a keystore that is in the primary's memory. */
 export interface StoreCall {

@@ -162,7 +162,9 @@ export class Primary {
     const timer = setTimeout(() => {
       for (const child of this.#children.values()) child.kill('it did not stop')
     }, GRACE + STOP_MARGIN)
-    await Promise.all([this.#reloads.close(), ...children.map(({ exited }) => exited)])
+    await Promise.all([this.#reloads.close(), ...children.map(({ stopped }) => stopped)])
+    for (const child of children) child.send({ kind: 'leave' })
+    await Promise.all(children.map(({ exited }) => exited))
     clearTimeout(timer)
     this.#stores.drop(this.#current.epoch)
     this.#sink.flush()

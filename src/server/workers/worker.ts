@@ -55,6 +55,9 @@ export class Worker {
         return this.#attempt(() => this.#listen(message))
       case 'stop':
         return void this.#stop()
+      case 'leave':
+        // Ends the process.
+        return process.disconnect()
       case 'stored':
         this.#stored.get(message.number)?.(message.outcome)
         this.#stored.delete(message.number)
@@ -151,9 +154,9 @@ export class Worker {
 
   async #stop(): Promise<void> {
     await this.#serving?.close()
-    // Ends the process, so what it has to say must be said.
+    // What it has to say must be said before it ends.
     await Promise.all([flushed(process.stdout), flushed(process.stderr)])
-    process.disconnect()
+    await send({ kind: 'stopped' })
   }
 }
 
