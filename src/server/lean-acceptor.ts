@@ -23,19 +23,21 @@ export class LeanAcceptor implements Acceptor {
   readonly server: NetServer = createServer(TCP_OPTIONS)
   #terms: Terms
   #ticketKeys: Buffer | undefined
-  #options: TLSSocketOptions
+  /** Made when there are ticket keys, or somebody connects: a start has no time for those that nobody uses. */
+  #options: TLSSocketOptions | undefined
   /** Node says whether a certificate is good, but only to a server of its own. */
   #verifying: NodeAcceptor | undefined
 
   constructor(terms: Terms) {
     this.#terms = terms
-    this.#options = socketOptions(terms, undefined)
   }
 
   watch<Handshake>(watcher: Watcher<Handshake>): void {
     this.server.on('connection', (socket: Socket) => {
-      if (!this.#terms.verify) new Attempt(socket, watcher).start(this.#options)
-      else {
+      if (!this.#terms.verify) {
+        this.#options ??= socketOptions(this.#terms, this.#ticketKeys)
+        new Attempt(socket, watcher).start(this.#options)
+      } else {
         this.#verifying ??= this.#startVerifying(watcher)
         this.#verifying.server.emit('connection', socket)
       }
