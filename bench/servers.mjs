@@ -1,5 +1,5 @@
 // Servers to measure, ours and Node's bare ones, and load on them. Everything is on loopback and ends with the process.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import {
   existsSync,
   mkdtempSync,
@@ -14,6 +14,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 
 import { ApiKey, certificateOf, newCertificate } from '../dist/index.js'
 
@@ -76,7 +77,7 @@ admin: { identity: disabled }
 tls: { key: ${file('server.key')}, cert: ${file('server.cert')} }
 policy:
   bench:
-    allow: [ /v1/key/create/*, /v1/key/generate/*, /v1/key/encrypt/*, /v1/key/decrypt/*, /v1/key/list/* ]
+    allow: [ /v1/key/create/*, /v1/key/generate/*, /v1/key/encrypt/*, /v1/key/decrypt/*, /v1/key/list/*, /v1/key/bulk/decrypt/* ]
     identities: [ ${admin.identity} ]
 log: { error: off, audit: ${audit ? 'on' : 'off'} }
 http: ${http}
@@ -127,14 +128,34 @@ function start(args, stdio) {
   return child
 }
 
+/**
+ * A load that does not wait for answers.
+ *
+ * @param rate requests per second
+ * @returns for each status (0: no answer) requests per second, and milliseconds until the answer
+ */
+export async function openLoad({ port }, { path, body, rate, connections = 4, seconds, warmUp }) {
+  const words = { url: `https://127.0.0.1:${port}${path}`, key: admin.reveal(), h2: true }
+  Object.assign(words, { rate, body, clients: connections, d: `${seconds}s`, w: `${warmUp}s` })
+  const args = Object.entries(words).map(([name, value]) => `-${name}=${value}`)
+  const { stdout } = await promisify(execFile)(LOADGEN, args)
+  const pattern = /status (\d+)\s+req\/s (\d+)\s+p50 ([\d.]+)ms p99 ([\d.]+)ms/g
+  return Object.fromEntries(
+    Array.from(stdout.matchAll(pattern), ([, status, ...rest]) => {
+      const [rate, p50, p99] = rest.map(Number)
+      return [status, { rate, p50, p99 }]
+    }),
+  )
+}
+
 /** @returns requests per second, microseconds of the server's CPU per request, and milliseconds until the answer */
 export function load({ child, port }, options) {
   const { protocol = 'h2', operation = 'generate', body = '{}', seconds, warmUp = 0.5 } = options
   const { inFlight = 32, connections = protocol === 'h2' ? Math.min(4, inFlight) : inFlight } =
     options
-  const { fresh = false, resume = false } = options
+  const { fresh = false, resume = false, path = `/v1/key/${operation}/bench` } = options
   const words = {
-    url: `https://127.0.0.1:${port}/v1/key/${operation}/bench`,
+    url: `https://127.0.0.1:${port}${path}`,
     body,
     key: admin.reveal(),
   }
